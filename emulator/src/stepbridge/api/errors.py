@@ -1,0 +1,20 @@
+"""The errors that a caller of an AWS API gets."""
+
+from collections.abc import Mapping
+
+
+class AwsError(Exception):
+    """An error answer of an AWS service.
+
+    `code` is the error's name as clients see it (`ResourceNotFoundException`), `status` the HTTP status where the
+    service's model does not give one, `members` further members of the error's shape.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, status: int | None = None, members: Mapping[str, object] | None = None
+    ) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+        self.members = dict(members or {})

@@ -1,0 +1,26 @@
+"""What a user may choose about an emulator."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_ACCOUNT = "123456789012"
+DEFAULT_REGION = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one emulator: one account in one region.
+
+    `host` is the address everything listens on; `http_port` and `mqtt_port` 0 mean any free port.  `data_dir` holds
+    the database, the certificate authority and the functions' code.  With `memory` the database is not written to
+    disk and `data_dir` is expected to be temporary.
+    """
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    http_port: int = 4566
+    mqtt_port: int = 8883
+    memory: bool = False
+    fsync: bool = False
+    account: str = DEFAULT_ACCOUNT
+    region: str = DEFAULT_REGION

@@ -1,0 +1,195 @@
+"""What goes into the interpreter and what comes out: events in, history and commands out.
+
+The interpreter is a reducer.  The shell gives it the state of one execution and one event; it gives back what is to
+be written to the execution's history and what the shell is to do.  It never waits, reads no clock and makes no call:
+the time of the event and the source of randomness are handed to it.
+
+A *task* is one attempt at a Task state: it has an id that is unique within the execution and never used again.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = Any  # a JSON value: None, bool, int, float, str, list, dict
+
+
+# --- Events: what happened, told by the shell ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted:
+    """The call of a task has been sent."""
+
+    task_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSubmitted:
+    """The call of a `.waitForTaskToken` or `.sync` task returned `output`; the task now waits for its completion."""
+
+    task_id: int
+    output: Json
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSucceeded:
+    """The task is complete: the call returned, or its token was given back, with `output`."""
+
+    task_id: int
+    output: Json
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """The call failed, or the token was given back with a failure."""
+
+    task_id: int
+    error: str | None
+    cause: str | None
+    before_submit: bool = False  # the call itself failed to be made (history: TaskSubmitFailed, LambdaFunctionStartFailed …)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskHeartbeat:
+    """The holder of the task's token or activity says that it is alive."""
+
+    task_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityStarted:
+    """A worker has taken the activity task."""
+
+    task_id: int
+    worker_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """A timer that the interpreter asked for is due."""
+
+    timer_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class MapRunFinished:
+    """All child executions of a distributed Map have ended, or too many of them failed."""
+
+    map_run_id: int
+    output: Json
+    error: str | None = None
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionStopped:
+    """StopExecution was called."""
+
+    error: str | None
+    cause: str | None
+
+
+Event = (
+    TaskStarted
+    | TaskSubmitted
+    | TaskSucceeded
+    | TaskFailed
+    | TaskHeartbeat
+    | ActivityStarted
+    | TimerFired
+    | MapRunFinished
+    | ExecutionStopped
+)
+
+
+# --- Commands: what the shell is to do, after the new state is committed ---------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InvokeTask:
+    """Make the call of a Task state and report TaskStarted, then TaskSubmitted, TaskSucceeded or TaskFailed.
+
+    `resource` is the state's Resource as written.  `token` is the task token of a `.waitForTaskToken` task.
+    `timeout_seconds` and `heartbeat_seconds` are for information; the interpreter keeps both with its own timers.
+    """
+
+    task_id: int
+    resource: str
+    parameters: Json
+    state_name: str
+    token: str | None = None
+    credentials: Json = None
+    timeout_seconds: int | None = None
+    heartbeat_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTask:
+    """The task is over (timed out, stopped, or its branch was cut off): its token and results count no more."""
+
+    task_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Report TimerFired at `at` (seconds since the epoch)."""
+
+    timer_id: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer:
+    """Forget the timer."""
+
+    timer_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartMapRun:
+    """Run a distributed Map: see `service/map_runs.py`.  `plan` is the Map state's evaluated fields."""
+
+    map_run_id: int
+    state_name: str
+    plan: dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelMapRun:
+    """The Map state is over: stop its child executions."""
+
+    map_run_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinishExecution:
+    """The execution has ended: `status` is SUCCEEDED, FAILED, TIMED_OUT or ABORTED."""
+
+    status: str
+    output: Json = None
+    error: str | None = None
+    cause: str | None = None
+
+
+Command = (
+    InvokeTask | CancelTask | StartTimer | CancelTimer | StartMapRun | CancelMapRun | FinishExecution
+)
+
+
+# --- History ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEvent:
+    """One event of GetExecutionHistory.
+
+    `details_member` is the member that holds `details` in the API's HistoryEvent shape
+    (`stateEnteredEventDetails`, …), or None for an event without details.
+    """
+
+    id: int
+    previous_event_id: int
+    type: str
+    time: float
+    details_member: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
