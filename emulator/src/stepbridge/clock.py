@@ -11,6 +11,7 @@ import itertools
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Protocol
 
 
@@ -101,3 +102,8 @@ class ManualClock:
 def iso_timestamp(seconds: float) -> str:
     """`seconds` since the epoch as AWS writes times in JSON: UTC, milliseconds, `Z`."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def http_date(seconds: float) -> str:
+    """`seconds` since the epoch as HTTP headers write times (RFC 9110 section 5.6.7)."""
+    return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)

@@ -37,7 +37,9 @@ class Store:
         `steps[n]` is the SQL script that takes them from version n to version n + 1; steps are only ever added.
         Raises RuntimeError if the file was written by a newer stepbridge.
         """
-        row = self._connection.execute("SELECT version FROM schema_version WHERE component = ?", (component,)).fetchone()
+        row = self._connection.execute(
+            "SELECT version FROM schema_version WHERE component = ?", (component,)
+        ).fetchone()
         version: int = row[0] if row else 0
         if version > len(steps):
             raise RuntimeError(

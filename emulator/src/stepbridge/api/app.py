@@ -1,0 +1,141 @@
+"""The ASGI application behind the HTTP port."""
+
+import json
+import logging
+import re
+import uuid
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
+
+from stepbridge.api.access_checks import refusal
+from stepbridge.api.dispatch import Dispatcher
+from stepbridge.api.errors import AwsError
+from stepbridge.api.http import HttpRequest, HttpResponse
+from stepbridge.api.models import service_model, service_of_signing_name
+from stepbridge.api.moto_backend import MotoBackend
+from stepbridge.api.protocols import protocol_of
+from stepbridge.api.service import Caller
+from stepbridge.api.trace_stream import TraceStreams
+from stepbridge.settings import Settings
+from stepbridge.store import Store
+from stepbridge.trace import Trace
+
+logger = logging.getLogger(__name__)
+
+# Authorization: AWS4-HMAC-SHA256 Credential=<access key>/<date>/<region>/<service>/aws4_request, …
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+_CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/,\s]+)/([^/,\s]+)/aws4_request")
+
+
+class Api:
+    """Routes each request to the emulator's own services or to moto."""
+
+    def __init__(
+        self, settings: Settings, store: Store, trace: Trace, dispatcher: Dispatcher, moto: MotoBackend
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._trace = trace
+        self._dispatcher = dispatcher
+        self._moto = moto
+        self._streams = TraceStreams(trace)
+        self.application = Starlette(
+            routes=[
+                Route("/_stepbridge/health", self._health),
+                Route("/_stepbridge/trace", self._trace_stream),
+                Mount("/", app=self._aws),
+            ]
+        )
+
+    def close(self) -> None:
+        """End the streams that would keep the server from stopping."""
+        self._streams.close()
+
+    async def _health(self, request: Request) -> Response:
+        del request
+        return JSONResponse({"status": "ready", "account": self._settings.account, "region": self._settings.region})
+
+    async def _trace_stream(self, request: Request) -> Response:
+        if (reason := refusal(request.method, request.headers)) is not None:
+            return PlainTextResponse(reason, status_code=403)
+
+        async def lines() -> AsyncIterator[bytes]:
+            async for hop in self._streams.follow():
+                document = {"time": hop.time, "source": hop.source, "event": hop.event, "text": hop.text}
+                yield json.dumps({**document, "fields": dict(hop.fields)}, default=str).encode() + b"\n"
+
+        return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+    async def _aws(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        body = await request.body()
+        path = scope["raw_path"].decode("latin-1").partition("?")[0]
+        headers = dict(request.headers)
+        query = scope["query_string"].decode("latin-1")
+        source_ip = scope["client"][0] if scope.get("client") else "127.0.0.1"
+        answer = await self.handle(HttpRequest(scope["method"], path, query, headers, body), source_ip)
+        await Response(answer.body, answer.status, answer.headers)(scope, receive, send)
+
+    async def handle(self, request: HttpRequest, source_ip: str) -> HttpResponse:
+        """Answer one request to an AWS service."""
+        request_id = str(uuid.uuid4())
+        if (reason := refusal(request.method, request.headers)) is not None:
+            self._trace.emit("api", "request-refused", reason)
+            return HttpResponse(403, {"content-type": "text/plain"}, reason.encode())
+        credential = _CREDENTIAL.search(request.headers.get("authorization", ""))
+        service_name = self._service_name(request, credential)
+        if service_name is None or not self._dispatcher.offers(service_name):
+            return await self._moto.handle(request)
+        return await self._own(service_name, request, credential, source_ip, request_id)
+
+    def _service_name(self, request: HttpRequest, credential: re.Match[str] | None) -> str | None:
+        if credential is not None:
+            return service_of_signing_name(credential[3])
+        target = request.headers.get("x-amz-target", "").partition(".")[0]
+        if target == service_model("stepfunctions").metadata["targetPrefix"]:
+            return "stepfunctions"
+        return None
+
+    async def _own(
+        self,
+        service_name: str,
+        request: HttpRequest,
+        credential: re.Match[str] | None,
+        source_ip: str,
+        request_id: str,
+    ) -> HttpResponse:
+        protocol = protocol_of(service_name)
+        operation = None
+        try:
+            if credential is None:
+                raise AwsError("MissingAuthenticationTokenException", "Missing Authentication Token", status=403)
+            access_key, region, _ = credential.groups()
+            if region != self._settings.region:
+                # What AWS answers to a request signed for another region than the endpoint's.
+                raise AwsError(
+                    "InvalidSignatureException",
+                    f"Credential should be scoped to a valid region, not '{region}'. "
+                    f"(This emulator is {self._settings.region}: stepbridge up --region {region} starts another.)",
+                    status=403,
+                )
+            operation, members = protocol.parse(request)
+            caller = Caller(self._settings.account, region, access_key, source_ip, request.headers)
+            output = await self._dispatcher.call(operation, caller, members)
+            # Nothing is acknowledged before it is in the database.
+            await self._store.committed()
+            return protocol.serialize(operation, output, request_id)
+        except AwsError as error:
+            return protocol.serialize_error(operation, error, request_id)
+        except Exception:
+            name = operation.name if operation is not None else request.path
+            logger.exception("%s of %s failed (request %s)", name, service_name, request_id)
+            self._trace.emit(
+                "api", "internal-error", f"{service_name} {name} failed inside stepbridge: the log tells why"
+            )
+            failure = AwsError("InternalFailure", "stepbridge failed to answer; its log tells why", status=500)
+            return protocol.serialize_error(operation, failure, request_id)

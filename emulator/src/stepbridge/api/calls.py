@@ -1,0 +1,109 @@
+"""Calls from one part of the emulator to an AWS service, the way any client would make them, without the wire.
+
+The rules engine, Step Functions' integrations and CloudFormation use this; which services are the emulator's own and
+which are moto's makes no difference to them.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlsplit
+
+from stepbridge.api.dispatch import Dispatcher
+from stepbridge.api.errors import AwsError
+from stepbridge.api.http import HttpRequest
+from stepbridge.api.models import has_operation, operation_model
+from stepbridge.api.moto_backend import MotoBackend
+from stepbridge.api.service import Caller, Members
+from stepbridge.settings import Settings
+
+
+class AwsCalls:
+    """Carries out operations of any AWS service, as the emulator's account in its region."""
+
+    def __init__(self, settings: Settings, dispatcher: Dispatcher, moto: MotoBackend) -> None:
+        self._settings = settings
+        self._dispatcher = dispatcher
+        self._moto = moto
+        self._clients: dict[str, Any] = {}
+        self.caller = Caller(settings.account, settings.region)
+
+    async def call(self, service: str, operation: str, **members: Any) -> Members:
+        """The answer of `operation` (named as in botocore's model of `service`).
+
+        Raises AwsError when the service refuses, or when there is no such operation.
+        """
+        if not has_operation(service, operation):
+            raise AwsError("UnknownOperationException", f"{service} has no operation {operation}", status=400)
+        if self._dispatcher.offers(service):
+            return await self._dispatcher.call(operation_model(service, operation), self.caller, members)
+        return await asyncio.to_thread(self._call_moto, service, operation, members)
+
+    def _call_moto(self, service: str, operation: str, members: Mapping[str, Any]) -> Members:
+        from botocore import xform_name
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer: Members = getattr(self._client(service), xform_name(operation))(**members)
+        except ClientError as error:
+            refusal = error.response["Error"]
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            raise AwsError(refusal.get("Code", "Unknown"), refusal.get("Message", ""), status=status) from None
+        except BotoCoreError as error:  # what botocore itself refuses, e.g. a missing parameter
+            raise AwsError("ValidationException", str(error), status=400) from None
+        return answer
+
+    @cached_property
+    def _session(self) -> Any:
+        import botocore.session
+
+        session = botocore.session.Session()
+        session.set_credentials("stepbridge", "stepbridge")
+        return session
+
+    def _client(self, service: str) -> Any:
+        if service not in self._clients:
+            from botocore.config import Config
+
+            client = self._session.create_client(
+                service,
+                region_name=self._settings.region,
+                endpoint_url="http://127.0.0.1",  # never dialled: before-send answers
+                config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+            )
+            client.meta.events.register("before-send", self._send)
+            self._clients[service] = client
+        return self._clients[service]
+
+    def _send(self, request: Any, **_: object) -> Any:
+        """Answer botocore's prepared request from moto instead of from the network."""
+        from botocore.awsrequest import AWSResponse
+
+        url = urlsplit(request.url)
+        headers = {
+            name.lower(): value.decode() if isinstance(value, bytes) else str(value)
+            for name, value in request.headers.items()
+        }
+        body = request.body.read() if hasattr(request.body, "read") else request.body or b""
+        body = body.encode() if isinstance(body, str) else bytes(body)
+        answer = self._moto.handle_blocking(
+            HttpRequest(request.method, url.path, url.query, headers | {"host": "127.0.0.1"}, body)
+        )
+        return AWSResponse(request.url, answer.status, answer.headers, _Body(answer.body))
+
+
+class _Body:
+    """What botocore reads an answer's body from: the part of urllib3's response that it uses."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def stream(self, amt: int | None = None, decode_content: bool | None = None) -> Any:
+        del amt, decode_content
+        yield self._body
+
+    def read(self, amt: int | None = None) -> bytes:
+        size = len(self._body) if amt is None else amt
+        chunk, self._body = self._body[:size], self._body[size:]
+        return chunk

@@ -1,0 +1,90 @@
+"""The AWS services that stepbridge is not about (S3, SQS, IAM, …): moto, in this process, behind the same port.
+
+moto takes over a second to import and is synchronous, so it is imported at the first request that needs it and runs
+on a few threads of its own.
+"""
+
+import asyncio
+import io
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from stepbridge.api.http import HttpRequest, HttpResponse
+
+_WSGI_THREADS = 4
+
+
+class MotoBackend:
+    """Answers HTTP requests as moto's server mode does."""
+
+    def __init__(self, account: str) -> None:
+        self._account = account
+        self._threads = ThreadPoolExecutor(_WSGI_THREADS, thread_name_prefix="moto")
+        self._application: Callable[..., Any] | None = None
+
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Answer one request, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.handle_blocking, request)
+
+    def handle_blocking(self, request: HttpRequest) -> HttpResponse:
+        """Answer one request on this thread."""
+        started: dict[str, Any] = {}
+
+        def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
+            started["status"] = int(status.split(" ", 1)[0])
+            started["headers"] = headers
+
+        chunks = self._load()(_wsgi_environ(request), start_response)
+        try:
+            body = b"".join(chunks)
+        finally:
+            if hasattr(chunks, "close"):
+                chunks.close()
+        dropped = ("connection", "transfer-encoding", "content-length")
+        headers = {name.lower(): value for name, value in started["headers"] if name.lower() not in dropped}
+        if request.method == "HEAD":
+            headers["content-length"] = dict(started["headers"]).get("Content-Length", "0")
+        return HttpResponse(started["status"], headers, body)
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _load(self) -> Callable[..., Any]:
+        if self._application is None:
+            os.environ["MOTO_ACCOUNT_ID"] = self._account  # read once, at moto's import
+            from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+            self._application = DomainDispatcherApplication(create_backend_app)
+        return self._application
+
+
+def _wsgi_environ(request: HttpRequest) -> dict[str, Any]:
+    host, _, port = request.headers.get("host", "127.0.0.1").partition(":")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        # WSGI wants the path percent-decoded, as Latin-1 text (PEP 3333); moto reads the raw one too.
+        "PATH_INFO": unquote_to_bytes(request.path).decode("latin-1"),
+        "RAW_URI": f"{request.path}?{request.query}" if request.query else request.path,
+        "QUERY_STRING": request.query,
+        "SERVER_NAME": host,
+        "SERVER_PORT": port or "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "CONTENT_TYPE": request.headers.get("content-type", ""),
+        "CONTENT_LENGTH": str(len(request.body)),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(request.body),
+        "wsgi.errors": io.StringIO(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for name, value in request.headers.items():
+        if name not in ("content-type", "content-length"):
+            environ["HTTP_" + name.upper().replace("-", "_")] = value
+    return environ

@@ -1,0 +1,160 @@
+"""JSON values by shape: what the two JSON protocols share.
+
+Timestamps are numbers of seconds since the epoch unless the shape says otherwise; blobs are base64
+(https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html).
+"""
+
+import base64
+import binascii
+import json
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+
+from stepbridge.api.errors import AwsError
+from stepbridge.api.http import HttpResponse
+from stepbridge.clock import http_date, iso_timestamp
+
+_EXPECTED_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "string": ((str,), "a string"),
+    "character": ((str,), "a string"),
+    "blob": ((str,), "a base64 string"),
+    "boolean": ((bool,), "a boolean"),
+    "integer": ((int,), "an integer"),
+    "long": ((int,), "an integer"),
+    "float": ((int, float), "a number"),
+    "double": ((int, float), "a number"),
+    "timestamp": ((int, float, str), "a timestamp"),
+    "list": ((list,), "a list"),
+    "map": ((dict,), "an object"),
+    "structure": ((dict,), "an object"),
+}
+
+
+def load_body(body: bytes) -> dict[str, Any]:
+    """The JSON object in a request's body (an empty body is an empty object)."""
+    if not body:
+        return {}
+    try:
+        document = json.loads(body)
+    except ValueError as error:
+        raise AwsError("SerializationException", f"The request body is not JSON: {error}", status=400) from None
+    if not isinstance(document, dict):
+        raise AwsError("SerializationException", "The request body is not a JSON object", status=400)
+    return document
+
+
+def wire_name(name: str, shape: Shape) -> str:
+    """The name of a structure's member on the wire."""
+    wire: str = shape.serialization.get("name", name)
+    return wire
+
+
+def parse_value(shape: Shape, value: Any, path: str) -> Any:
+    """A JSON value as the shape wants it; `path` names it in errors."""
+    kind: str = shape.type_name
+    types, wanted = _EXPECTED_TYPES[kind]
+    if (isinstance(value, bool) and bool not in types) or not isinstance(value, types):
+        if kind in ("integer", "long") and isinstance(value, float) and value.is_integer():
+            return int(value)
+        raise AwsError("SerializationException", f"'{path}' must be {wanted}", status=400)
+    if isinstance(shape, StructureShape):
+        if getattr(shape, "is_document_type", False):
+            return value
+        return parse_structure(shape, value, path)
+    if isinstance(shape, ListShape):
+        return [parse_value(shape.member, item, f"{path}.{n}") for n, item in enumerate(value, 1) if item is not None]
+    if isinstance(shape, MapShape):
+        return {k: parse_value(shape.value, v, f"{path}.{k}") for k, v in value.items() if v is not None}
+    if kind == "blob":
+        try:
+            return base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            raise AwsError("SerializationException", f"'{path}' is not base64", status=400) from None
+    if kind == "timestamp":
+        return parse_timestamp(value, path)
+    return value
+
+
+def parse_structure(shape: StructureShape, value: dict[str, Any], path: str) -> dict[str, Any]:
+    """The members of `value` that the shape knows; others are ignored, as AWS ignores them."""
+    members: dict[str, Any] = {}
+    for name, member in shape.members.items():
+        found = value.get(wire_name(name, member))
+        if found is not None:
+            members[name] = parse_value(member, found, f"{path}.{name}" if path else name)
+    return members
+
+
+def parse_timestamp(value: str | float, path: str) -> float:
+    """Seconds since the epoch from any of the forms that AWS takes."""
+    if not isinstance(value, str):
+        return float(value)
+    try:
+        return float(value)
+    except ValueError:
+        pass
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            return parse(value).timestamp()
+        except (ValueError, TypeError):
+            continue
+    raise AwsError("SerializationException", f"'{path}' is not a timestamp", status=400)
+
+
+def write_timestamp(shape: Shape, seconds: float, default: str = "unixTimestamp") -> str | float:
+    """`seconds` since the epoch in the format that the shape names."""
+    form = shape.serialization.get("timestampFormat", default)
+    if form == "iso8601":
+        return iso_timestamp(seconds)
+    if form == "rfc822":
+        return http_date(seconds)
+    return round(seconds, 3)
+
+
+def write_value(shape: Shape, value: Any) -> Any:
+    """A value of the service as JSON."""
+    if isinstance(shape, StructureShape):
+        if getattr(shape, "is_document_type", False):
+            return value
+        return write_structure(shape, value)
+    if isinstance(shape, ListShape):
+        return [write_value(shape.member, item) for item in value]
+    if isinstance(shape, MapShape):
+        return {key: write_value(shape.value, item) for key, item in value.items()}
+    if shape.type_name == "blob":
+        return base64.b64encode(value).decode()
+    if shape.type_name == "timestamp":
+        return write_timestamp(shape, value)
+    return value
+
+
+def write_structure(shape: StructureShape, value: dict[str, Any], *, skip_located: bool = False) -> dict[str, Any]:
+    """The members of a structure; with `skip_located` only those that belong in the body."""
+    written: dict[str, Any] = {}
+    for name, member in shape.members.items():
+        item = value.get(name)
+        if item is None or (skip_located and member.serialization.get("location")):
+            continue
+        written[wire_name(name, member)] = write_value(member, item)
+    return written
+
+
+def dump_body(document: Any) -> bytes:
+    """JSON as bytes, without white space."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def error_response(
+    error: AwsError, status: int, content_type: str, request_id: str, *, type_in_header: bool
+) -> HttpResponse:
+    """An error in the form of the JSON protocols."""
+    document: dict[str, Any] = {"message": error.message, **error.members}
+    headers = {"content-type": content_type, "x-amzn-requestid": request_id}
+    if type_in_header:
+        headers["x-amzn-errortype"] = error.code
+    else:
+        document = {"__type": error.code, **document}
+    return HttpResponse(status, headers, dump_body(document))

@@ -1,0 +1,73 @@
+"""uvicorn on a socket of ours, inside a loop that is already running."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # signals are the command's business, not the server's
+
+
+class HttpServer:
+    """Serves an ASGI application on a bound socket."""
+
+    def __init__(self, application: ASGIApp, listener: socket.socket) -> None:
+        config = uvicorn.Config(
+            application,
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            timeout_keep_alive=75,
+        )
+        self._server = _Server(config)
+        self._listener = listener
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Return when connections are accepted (the socket listens already, so none is refused before)."""
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+        while not self._server.started:
+            if self._task.done():
+                self._task.result()
+            await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        """Finish the requests in hand and close."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+
+
+def listen(host: str, port: int) -> tuple[socket.socket, bool]:
+    """A listening TCP socket on `host`, and whether it is on `port` or, that being taken, on another free one.
+
+    `port` 0 means any.  Raises OSError when the address itself cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in (port, 0):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, candidate))
+            listener.listen(2048)
+        except OSError as error:
+            listener.close()
+            if candidate == 0 or error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            continue
+        listener.setblocking(False)
+        return listener, candidate == port
+    raise AssertionError("unreachable")
