@@ -78,7 +78,12 @@ class ManualClock:
 
     async def sleep(self, seconds: float) -> None:
         woken = asyncio.get_running_loop().create_future()
-        self.call_at(self._now + seconds, lambda: woken.done() or woken.set_result(None))
+
+        def wake() -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        self.call_at(self._now + seconds, wake)
         await woken
 
     def next_timer(self) -> float | None:

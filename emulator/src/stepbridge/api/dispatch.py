@@ -1,6 +1,6 @@
 """From an operation's name to the method that carries it out."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 from botocore import xform_name
 from botocore.model import OperationModel
@@ -19,11 +19,14 @@ class Dispatcher:
     Several service objects may share a service name (AWS IoT's API is large); each operation is then on one of them.
     """
 
-    def __init__(self, services: Iterable[Service]) -> None:
+    def __init__(self) -> None:
         self._services: dict[str, list[Service]] = {}
+        self._operations: dict[tuple[str, str], Operation | None] = {}
+
+    def register(self, *services: Service) -> None:
+        """Offer the operations of `services`."""
         for service in services:
             self._services.setdefault(service.service_name, []).append(service)
-        self._operations: dict[tuple[str, str], Operation | None] = {}
 
     def offers(self, service_name: str) -> bool:
         """Whether the service is the emulator's own."""

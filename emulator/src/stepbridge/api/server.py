@@ -11,6 +11,14 @@ from starlette.types import ASGIApp
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield  # signals are the command's business, not the server's
@@ -39,10 +47,7 @@ class HttpServer:
     async def start(self) -> None:
         """Return when connections are accepted (the socket listens already, so none is refused before)."""
         self._task = asyncio.create_task(self._server.serve(sockets=[self._listener]))
-        while not self._server.started:
-            if self._task.done():
-                self._task.result()
-            await asyncio.sleep(0)
+        await self._server.ready.wait()
 
     async def stop(self) -> None:
         """Finish the requests in hand and close."""

@@ -47,8 +47,9 @@ class Store:
                 f"knows {len(steps)}). Upgrade stepbridge or use another --data-dir."
             )
         for number, script in enumerate(steps[version:], start=version + 1):
-            record = f"INSERT OR REPLACE INTO schema_version VALUES ('{component}', {number});"
-            self._connection.executescript(f"BEGIN; {script}; {record} COMMIT;")
+            self._connection.executescript(f"BEGIN; {script};")
+            self._connection.execute("INSERT OR REPLACE INTO schema_version VALUES (?, ?)", (component, number))
+            self._connection.execute("COMMIT")
 
     def query(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """All rows of a SELECT.  Sees what this turn of the loop has written."""

@@ -56,7 +56,8 @@ def parse_value(shape: Shape, value: Any, path: str) -> Any:
     """A JSON value as the shape wants it; `path` names it in errors."""
     kind: str = shape.type_name
     types, wanted = _EXPECTED_TYPES[kind]
-    if (isinstance(value, bool) and bool not in types) or not isinstance(value, types):
+    fits = isinstance(value, types) and (bool in types or not isinstance(value, bool))
+    if not fits:
         if kind in ("integer", "long") and isinstance(value, float) and value.is_integer():
             return int(value)
         raise AwsError("SerializationException", f"'{path}' must be {wanted}", status=400)
