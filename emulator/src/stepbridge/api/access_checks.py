@@ -20,7 +20,11 @@ def refusal(method: str, headers: Mapping[str, str]) -> str | None:
             "to names without a dot (a container's, the machine's)."
         )
     origin = headers.get("origin")
-    if origin and method not in _SAFE_METHODS and not _is_local_name(_hostname(urlsplit(origin).netloc)):
+    if origin and method not in _SAFE_METHODS:
+        # `null` is the origin of a sandboxed page: it names no host, and so nobody to trust.
+        origin_host = _hostname(urlsplit(origin).netloc)
+        if origin_host and _is_local_name(origin_host):
+            return None
         return f"A page of '{origin}' may not write to stepbridge."
     return None
 

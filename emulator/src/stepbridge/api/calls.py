@@ -5,7 +5,7 @@ which are moto's makes no difference to them.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,15 +22,18 @@ from stepbridge.settings import Settings
 class AwsCalls:
     """Carries out operations of any AWS service, as the emulator's account in its region."""
 
-    def __init__(self, settings: Settings, dispatcher: Dispatcher, moto: MotoBackend) -> None:
+    def __init__(
+        self, settings: Settings, dispatcher: Dispatcher, moto: MotoBackend, endpoint: Callable[[], str]
+    ) -> None:
         self._settings = settings
+        self._endpoint = endpoint
         self._dispatcher = dispatcher
         self._moto = moto
         self._clients: dict[str, Any] = {}
         self.caller = Caller(settings.account, settings.region)
 
     async def call(self, service: str, operation: str, **members: Any) -> Members:
-        """The answer of `operation` (named as in botocore's model of `service`).
+        """The answer of `operation` (named as in botocore's model of `service`); streams are read to their end.
 
         Raises AwsError when the service refuses, or when there is no such operation.
         """
@@ -52,7 +55,7 @@ class AwsCalls:
             raise AwsError(refusal.get("Code", "Unknown"), refusal.get("Message", ""), status=status) from None
         except BotoCoreError as error:  # what botocore itself refuses, e.g. a missing parameter
             raise AwsError("ValidationException", str(error), status=400) from None
-        return answer
+        return {name: item.read() if hasattr(item, "read") else item for name, item in answer.items()}
 
     @cached_property
     def _session(self) -> Any:
@@ -69,7 +72,7 @@ class AwsCalls:
             client = self._session.create_client(
                 service,
                 region_name=self._settings.region,
-                endpoint_url="http://127.0.0.1",  # never dialled: before-send answers
+                endpoint_url=self._endpoint(),  # for the URLs in answers; never dialled, before-send answers
                 config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
             )
             client.meta.events.register("before-send", self._send)
@@ -88,7 +91,7 @@ class AwsCalls:
         body = request.body.read() if hasattr(request.body, "read") else request.body or b""
         body = body.encode() if isinstance(body, str) else bytes(body)
         answer = self._moto.handle_blocking(
-            HttpRequest(request.method, url.path, url.query, headers | {"host": "127.0.0.1"}, body)
+            HttpRequest(request.method, url.path, url.query, headers | {"host": url.netloc}, body)
         )
         return AWSResponse(request.url, answer.status, answer.headers, _Body(answer.body))
 
