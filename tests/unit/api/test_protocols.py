@@ -106,7 +106,7 @@ def test_a_json_header_is_read() -> None:
     assert parsed["userProperties"] == '[{"device": "1"}, {"device": "2"}]'
 
 
-ANSWERS = [
+ANSWERS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("stepfunctions", "StartExecution", {"executionArn": "arn:x", "startDate": 1.5}, {"executionArn": "arn:x"}),
     ("stepfunctions", "SendTaskSuccess", {}, {}),
     ("lambda", "Invoke", {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": b"{}"}, {"StatusCode": 200}),
@@ -179,13 +179,14 @@ def test_botocore_reads_the_code_and_message_of_an_error(service: str, name: str
     assert (error["Code"], error["Message"]) == (code, "what <is> wrong")
 
 
+START = {"x-amz-target": "AWSStepFunctions.StartExecution"}
 MALFORMED = [
-    ("stepfunctions", "POST", "/", {"x-amz-target": "AWSStepFunctions.StartExecution"}, b"{", "SerializationException"),
+    ("stepfunctions", "POST", "/", START, b"{", "SerializationException"),
     (
         "stepfunctions",
         "POST",
         "/",
-        {"x-amz-target": "AWSStepFunctions.StartExecution"},
+        START,
         b"[]",
         "SerializationException",
     ),
@@ -193,7 +194,7 @@ MALFORMED = [
         "stepfunctions",
         "POST",
         "/",
-        {"x-amz-target": "AWSStepFunctions.StartExecution"},
+        START,
         b'{"stateMachineArn": 1}',
         "SerializationException",
     ),

@@ -13,44 +13,56 @@ VIOLATIONS = [
         "stepfunctions",
         "CreateStateMachine",
         {"name": "n"},
-        "2 validation errors detected: "
-        "Value null at 'definition' failed to satisfy constraint: Member must not be null; "
-        "Value null at 'roleArn' failed to satisfy constraint: Member must not be null",
+        (
+            "2 validation errors detected: "
+            "Value null at 'definition' failed to satisfy constraint: Member must not be null; "
+            "Value null at 'roleArn' failed to satisfy constraint: Member must not be null"
+        ),
     ),
     (
         "stepfunctions",
         "ListExecutions",
         {"maxResults": 1001},
-        "1 validation error detected: Value '1001' at 'maxResults' failed to satisfy constraint: "
-        "Member must have value less than or equal to 1000",
+        (
+            "1 validation error detected: Value '1001' at 'maxResults' failed to satisfy constraint: "
+            "Member must have value less than or equal to 1000"
+        ),
     ),
     (
         "lambda",
         "CreateFunction",
         {"FunctionName": "f", "Role": "not an arn", "Code": {}},
-        "1 validation error detected: Value 'not an arn' at 'role' failed to satisfy constraint: Member must satisfy "
-        "regular expression pattern: ",
+        (
+            "1 validation error detected: Value 'not an arn' at 'role' failed to satisfy constraint: "
+            "Member must satisfy regular expression pattern: "
+        ),
     ),
     (
         "lambda",
         "Invoke",
         {"FunctionName": "f", "InvocationType": "Later"},
-        "1 validation error detected: Value 'Later' at 'invocationType' failed to satisfy constraint: "
-        "Member must satisfy enum value set: [Event, RequestResponse, DryRun]",
+        (
+            "1 validation error detected: Value 'Later' at 'invocationType' failed to satisfy constraint: "
+            "Member must satisfy enum value set: [Event, RequestResponse, DryRun]"
+        ),
     ),
     (
         "iot",
         "CreateThing",
         {"thingName": "a b"},
-        "1 validation error detected: Value 'a b' at 'thingName' failed to satisfy constraint: Member must satisfy "
-        "regular expression pattern: [a-zA-Z0-9:_-]+",
+        (
+            "1 validation error detected: Value 'a b' at 'thingName' failed to satisfy constraint: Member must satisfy "
+            "regular expression pattern: [a-zA-Z0-9:_-]+"
+        ),
     ),
     (
         "stepfunctions",
         "TagResource",
         {"resourceArn": "a", "tags": [{"key": ""}]},
-        "1 validation error detected: Value '' at 'tags.1.member.key' failed to satisfy constraint: "
-        "Member must have length greater than or equal to 1",
+        (
+            "1 validation error detected: Value '' at 'tags.1.member.key' failed to satisfy constraint: "
+            "Member must have length greater than or equal to 1"
+        ),
     ),
 ]
 
