@@ -1,0 +1,66 @@
+"""The commands and their help, and how errors end the process."""
+
+import sys
+
+import typer
+
+from stepbridge.cli.demo import demo
+from stepbridge.cli.deploy import deploy
+from stepbridge.cli.device import create as create_device
+from stepbridge.cli.errors import CommandError
+from stepbridge.cli.run import run
+from stepbridge.cli.up import up
+from stepbridge.cli.version import version
+
+_HELP = """
+Run the loop of AWS Step Functions and AWS IoT Core on this machine, offline: an execution waits on a task token, a
+Lambda function publishes the job over MQTT, an on-prem worker answers, a topic rule and a second function complete
+the task.
+
+\b
+In one terminal:
+  stepbridge up
+
+\b
+In another, beside aws-resources/ and on-prem-worker/:
+  stepbridge deploy aws-resources
+  stepbridge device create mqtt-container-client --out certificates
+  (set -a; . certificates/worker.env; onprem-worker) &
+  stepbridge run --input '{"a": 15, "b": 42}'
+
+\b
+Any AWS client works against it (use any credentials and the region it prints):
+  AWS_ENDPOINT_URL=http://127.0.0.1:4566 aws stepfunctions list-executions ...
+
+Everything in one go, leaving nothing behind: stepbridge demo
+"""
+
+app = typer.Typer(
+    help=_HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+device = typer.Typer(help="Devices: what a worker needs to connect.", no_args_is_help=True, rich_markup_mode=None)
+
+app.command()(up)
+app.command()(deploy)
+device.command("create")(create_device)
+app.add_typer(device, name="device")
+app.command()(run)
+app.command()(demo)
+app.command()(version)
+
+
+def main() -> None:
+    """Run the command line.  Exit status: 0, 1 when it could not be done, 2 for a mistake in the command itself."""
+    try:
+        app(prog_name="stepbridge")
+    except CommandError as error:
+        print(f"stepbridge: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # whoever read our output has had enough
+        sys.stderr.close()
+        sys.exit(1)

@@ -1,0 +1,117 @@
+"""How a command finds the running emulator, and talks to it."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+
+from stepbridge.cli.errors import CommandError
+
+DEFAULT_DATA_DIR = Path(".stepbridge")
+# Where `stepbridge up` leaves its endpoints for the other commands, inside its data directory.
+ENDPOINTS_FILE = "endpoints.json"
+
+EndpointOption = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        metavar="URL",
+        envvar="AWS_ENDPOINT_URL",
+        help="The emulator's URL.  Default: the emulator that runs on the data directory.",
+    ),
+]
+DataDirOption = Annotated[
+    Path, typer.Option("--data-dir", metavar="DIR", help="The data directory of the emulator to talk to.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A running emulator."""
+
+    url: str
+    mqtt_host: str
+    mqtt_port: int
+    root_ca: Path
+    region: str
+    account: str
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of the emulator.  Nothing of the user's AWS configuration or proxies is used."""
+        import boto3
+        from botocore.config import Config
+
+        session = boto3.Session(
+            aws_access_key_id="stepbridge",
+            aws_secret_access_key="stepbridge",
+            region_name=self.region,
+        )
+        return session.client(service, endpoint_url=self.url, config=Config(proxies={}))
+
+
+def find_emulator(endpoint: str | None, data_dir: Path) -> Connection:
+    """The emulator at `endpoint`, or the one that runs on `data_dir`.  Raises CommandError if there is none."""
+    if endpoint is None:
+        file = data_dir / ENDPOINTS_FILE
+        try:
+            endpoint = str(json.loads(file.read_text())["http"])
+        except FileNotFoundError:
+            raise CommandError(
+                f"No emulator runs on the data directory {data_dir}: start one with 'stepbridge up', or say where one "
+                f"runs with --endpoint, --data-dir or AWS_ENDPOINT_URL."
+            ) from None
+        except (OSError, ValueError, KeyError) as error:
+            raise CommandError(f"{file} cannot be read ({error}): start the emulator again.") from None
+    try:
+        with get(endpoint, "/_stepbridge/endpoints", timeout=5) as answer:
+            endpoints = json.loads(answer.read())
+            return Connection(
+                endpoint.rstrip("/"),
+                endpoints["mqtt_host"],
+                int(endpoints["mqtt_port"]),
+                Path(endpoints["root_ca"]),
+                endpoints["region"],
+                endpoints["account"],
+            )
+    except OSError as error:
+        raise CommandError(
+            f"No emulator answers at {endpoint} ({error.strerror or error}): start one with 'stepbridge up'."
+        ) from None
+    except (http.client.HTTPException, ValueError, KeyError, TypeError):
+        raise CommandError(
+            f"What answers at {endpoint} is not stepbridge: give the URL that 'stepbridge up' prints."
+        ) from None
+
+
+@contextmanager
+def get(url: str, path: str, timeout: float | None = None) -> Iterator[http.client.HTTPResponse]:
+    """GET `path` of an emulator.  `timeout` in seconds.  Raises OSError and HTTPException."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise CommandError(f"The endpoint {url} is not an http:// URL, as 'stepbridge up' prints it.")
+    connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=timeout)
+    try:
+        connection.request("GET", path)
+        yield connection.getresponse()
+    finally:
+        connection.close()
+
+
+@contextmanager
+def aws_errors(doing: str) -> Iterator[None]:
+    """Turn what boto3 raises into a CommandError that says what was being done."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        details = error.response.get("Error", {})
+        raise CommandError(f"{doing} was refused: {details.get('Code')}: {details.get('Message')}") from None
+    except BotoCoreError as error:
+        raise CommandError(f"{doing} failed: {error}") from None

@@ -1,0 +1,183 @@
+"""`stepbridge up`."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import queue
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stepbridge.cli.connection import DEFAULT_DATA_DIR, ENDPOINTS_FILE
+from stepbridge.cli.errors import CommandError
+from stepbridge.settings import Settings
+from stepbridge.trace import Hop
+
+if TYPE_CHECKING:
+    from stepbridge.cli.display import Display
+
+_DEFAULTS = Settings(DEFAULT_DATA_DIR)
+# A terminal that stands still (Ctrl-S) must not hold up the emulator, nor make it grow without bound.
+_MAX_LINES_WAITING = 10_000
+
+
+def up(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port of the AWS APIs; 0 is any.")] = (
+        _DEFAULTS.http_port
+    ),
+    mqtt_port: Annotated[int, typer.Option(min=0, max=65535, help="MQTT port for devices; 0 is any.")] = (
+        _DEFAULTS.mqtt_port
+    ),
+    data_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where everything is kept.")] = DEFAULT_DATA_DIR,
+    memory: Annotated[bool, typer.Option("--memory", help="Keep nothing: all is forgotten at the end.")] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on.  Anything but loopback opens it to others.")] = (
+        _DEFAULTS.host
+    ),
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Write the endpoints here as JSON once all of them are ready."),
+    ] = None,
+) -> None:
+    """Start the emulator and stay: shows the endpoints, then a line for each hop.  Stop it with Ctrl-C.
+
+    A port that is taken is replaced by a free one.  What was there when it stopped, or was killed, is there again at
+    the next start on the same data directory.
+
+    \b
+    stepbridge up
+    stepbridge up --memory --port 0 --mqtt-port 0 --ready-file endpoints.json
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_exclusive(data_dir))
+        kept_in = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stepbridge-"))) if memory else data_dir
+        settings = Settings(data_dir=kept_in.absolute(), host=host, http_port=port, mqtt_port=mqtt_port, memory=memory)
+        ready_files = [data_dir / ENDPOINTS_FILE, *([ready_file] if ready_file else [])]
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, ready_files))
+
+
+async def _serve(settings: Settings, ready_files: list[Path]) -> None:
+    from stepbridge.cli.display import Display
+    from stepbridge.emulator import Emulator
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        stop.set()
+        for number in (signal.SIGINT, signal.SIGTERM):  # the next one ends the process at once
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    emulator = Emulator(settings)
+    display = Display()
+    try:
+        try:
+            await emulator.start()
+        except (OSError, RuntimeError) as error:
+            raise CommandError(f"The emulator cannot start: {error}.") from error
+        _announce(display, settings, emulator.endpoints)
+        with _printed_live(display) as show:
+            stop_listening = emulator.trace.listen(show)
+            for file in ready_files:
+                _write_atomically(file, emulator.endpoints)
+            await stop.wait()
+            stop_listening()
+        display.line("Stopping")
+    finally:
+        for file in ready_files:
+            file.unlink(missing_ok=True)
+        await emulator.stop()
+
+
+@contextlib.contextmanager
+def _exclusive(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory: the kernel lets it go when the process ends, however it ends."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise CommandError(f"The data directory {data_dir} cannot be used: {error}.") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise CommandError(
+            f"An emulator runs on the data directory {data_dir} already: use that one, or another --data-dir."
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextlib.contextmanager
+def _printed_live(display: "Display") -> "Iterator[_Show]":
+    """A listener that prints each hop on a thread of its own."""
+    show = _Show()
+
+    def write() -> None:
+        with contextlib.suppress(OSError):  # a terminal that has gone away
+            while (hop := show.waiting.get()) is not None:
+                display.hop(hop)
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    try:
+        yield show
+    finally:
+        show.waiting.put(None)
+        writer.join(timeout=1)
+
+
+class _Show:
+    def __init__(self) -> None:
+        self.waiting: queue.SimpleQueue[Hop | None] = queue.SimpleQueue()
+
+    def __call__(self, hop: Hop) -> None:
+        if self.waiting.qsize() < _MAX_LINES_WAITING:
+            self.waiting.put(hop)
+
+
+def _announce(display: "Display", settings: Settings, endpoints: Mapping[str, object]) -> None:
+    from stepbridge import __version__
+
+    display.line(f"stepbridge {__version__} is up: account {endpoints['account']}, region {endpoints['region']}")
+    display.line(f"  AWS APIs   {endpoints['http']}")
+    display.line(
+        f"  MQTT       {endpoints['mqtt_host']}:{endpoints['mqtt_port']}  (root certificate: {endpoints['root_ca']})"
+    )
+    display.line(f"  Data       {'in memory' if settings.memory else settings.data_dir}")
+    taken = {
+        settings.http_port: str(endpoints["http"]).rpartition(":")[2],
+        settings.mqtt_port: str(endpoints["mqtt_port"]),
+    }
+    for wanted, used in taken.items():
+        if wanted and str(wanted) != used:
+            display.line(f"Port {wanted} is taken, so this uses {used}.", style="yellow")
+    display.line(
+        f"\nexport AWS_ENDPOINT_URL={endpoints['http']} AWS_DEFAULT_REGION={endpoints['region']} "
+        "AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any"
+    )
+    display.line("Next: stepbridge deploy aws-resources    Stop: Ctrl-C\n")
+
+
+def _write_atomically(file: Path, endpoints: Mapping[str, object]) -> None:
+    """Write the endpoints so that a reader sees all of them or no file."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(dict(endpoints), indent=2) + "\n")
+        partial.replace(file)
+    except OSError as error:
+        raise CommandError(f"The ready file {file} cannot be written: {error}.") from None
