@@ -1,0 +1,218 @@
+"""Executions: start, look, stop."""
+
+import random
+import uuid
+from dataclasses import dataclass
+
+from stepbridge.api.errors import AwsError
+from stepbridge.api.service import Caller, Members
+from stepbridge.stepfunctions.interpreter import ExecutionContext
+from stepbridge.stepfunctions.interpreter.messages import ExecutionStopped
+from stepbridge.stepfunctions.service import arns, json_text
+from stepbridge.stepfunctions.service.core import MAXIMUM_PAYLOAD_BYTES, Core
+from stepbridge.stepfunctions.service.machines import Machine, does_not_exist
+from stepbridge.store import Row
+
+_REDRIVABLE = ("FAILED", "ABORTED", "TIMED_OUT")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a StartExecution starts: the revision of a machine, and the version and alias it was reached by."""
+
+    machine: Machine
+    revision: int
+    version: int | None
+    alias: str | None
+
+    @property
+    def version_arn(self) -> str | None:
+        return f"{self.machine.arn}:{self.version}" if self.version is not None else None
+
+
+class ExecutionOperations(Core):
+    """The operations on executions."""
+
+    async def start_execution(self, caller: Caller, request: Members) -> Members:
+        target = self._target(request["stateMachineArn"])
+        name = request.get("name") or str(uuid.uuid4())
+        arns.check_name(name)
+        text = request.get("input", "{}")
+        _check_input(text)
+        arn = arns.execution_arn(target.machine.arn, name)
+        existing = self._store.query_one("SELECT status, input, started FROM executions WHERE arn = ?", (arn,))
+        if existing is not None:
+            # StartExecution is idempotent as long as the execution runs and the input is the same.
+            if existing["status"] != "RUNNING" or existing["input"] != text:
+                raise AwsError("ExecutionAlreadyExists", f"Execution Already Exists: '{arn}'")
+            await self._store.committed()
+            return {"executionArn": arn, "startDate": existing["started"]}
+        started = self._begin(target, arn, name, text, request.get("traceHeader"))
+        await self._store.committed()
+        return {"executionArn": arn, "startDate": started}
+
+    async def describe_execution(self, caller: Caller, request: Members) -> Members:
+        row = self._execution(request["executionArn"])
+        included = request.get("includedData") != "METADATA_ONLY"
+        reason = None
+        if row["status"] not in _REDRIVABLE:
+            reason = f"Execution is {row['status']} and cannot be redriven"
+        return {
+            **_summary(row),
+            "input": row["input"] if included else None,
+            "inputDetails": {"included": included},
+            "output": row["output"] if included else None,
+            "outputDetails": {"included": included} if row["output"] is not None else None,
+            "error": row["error"],
+            "cause": row["cause"],
+            "traceHeader": row["trace_header"],
+            "redriveStatus": "NOT_REDRIVABLE" if reason else "REDRIVABLE",
+            "redriveStatusReason": reason,
+        }
+
+    async def list_executions(self, caller: Caller, request: Members) -> Members:
+        reference = arns.parse_machine(request["stateMachineArn"])
+        self._machines.get(reference.machine, request["stateMachineArn"])
+        status, size = request.get("statusFilter"), self._page_size(request)
+        listing = f"ListExecutions {request['stateMachineArn']} {status}"
+        start = self._page_start(listing, request)
+        rows = self._store.query(
+            "SELECT * FROM executions WHERE machine = ? AND id < ? AND (? IS NULL OR status = ?)"
+            " AND (? IS NULL OR version = ?) AND (? IS NULL OR alias = ?) ORDER BY id DESC LIMIT ?",
+            (
+                reference.machine,
+                start[0] if start else 1 << 62,
+                *(status, status),
+                *(reference.version, reference.version),
+                *(reference.alias, reference.alias),
+                size + 1,
+            ),
+        )
+        return {
+            "executions": [_summary(row) for row in rows[:size]],
+            "nextToken": self._page_end(listing, rows, size, "id"),
+        }
+
+    async def stop_execution(self, caller: Caller, request: Members) -> Members:
+        row = self._execution(request["executionArn"])
+        if row["status"] == "RUNNING":
+            self._runner.deliver(row["id"], ExecutionStopped(request.get("error"), request.get("cause")))
+            await self._store.committed()
+            row = self._execution(request["executionArn"])
+        return {"stopDate": row["stopped"]}
+
+    async def get_execution_history(self, caller: Caller, request: Members) -> Members:
+        arn, reverse = request["executionArn"], bool(request.get("reverseOrder", False))
+        row = self._execution(arn)
+        listing = f"GetExecutionHistory {arn} {reverse}"
+        start = self._page_start(listing, request)
+        events, following = self._history.page(
+            row["id"],
+            start=int(start[0]) if start else None,
+            limit=self._page_size(request),
+            reverse=reverse,
+            include_data=request.get("includeExecutionData", True),
+        )
+        token = self._sealer.page_token(listing, [following]) if following is not None else None
+        return {"events": events, "nextToken": token}
+
+    async def describe_state_machine_for_execution(self, caller: Caller, request: Members) -> Members:
+        row = self._execution(request["executionArn"])
+        revision = self._machines.revision(row["revision"])
+        included = request.get("includedData") != "METADATA_ONLY"
+        return {
+            "stateMachineArn": row["machine"],
+            "name": arns.machine_name(row["machine"]),
+            "updateDate": revision.updated,
+            **self._revision_members(revision, included),
+        }
+
+    def _execution(self, arn: str) -> Row:
+        """The row of an execution.  Raises AwsError InvalidArn or ExecutionDoesNotExist."""
+        parsed = arns.parse(arn, "execution")
+        row = self._store.query_one("SELECT * FROM executions WHERE arn = ?", (parsed.text,))
+        if row is None:
+            raise AwsError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
+        return row
+
+    def _target(self, arn: str) -> Target:
+        """What the state machine ARN `arn`, qualified or not, starts."""
+        reference = arns.parse_machine(arn)
+        machine = self._machines.get(reference.machine, arn)
+        if machine.status == "DELETING":
+            raise AwsError("StateMachineDeleting", f"State Machine Deleting: '{arn}'")
+        version = reference.version
+        if reference.alias is not None:
+            version = self._versions.route(reference.alias, random.random())  # noqa: S311 - a share of the traffic
+        if reference.alias is None and version is None:
+            return Target(machine, machine.revision, None, None)
+        revision = self._versions.revision(machine.arn, version) if version is not None else None
+        if revision is None:
+            raise does_not_exist(arn)
+        return Target(machine, revision, version, reference.alias)
+
+    def _begin(self, target: Target, arn: str, name: str, text: str, trace_header: str | None) -> float:
+        """Start an execution; the time of its start."""
+        now = self._clock.now()
+        self._store.execute(
+            "INSERT INTO executions"
+            " (arn, machine, name, revision, version, alias, status, input, trace_header, started)"
+            " VALUES (?, ?, ?, ?, ?, ?, 'RUNNING', ?, ?, ?)",
+            (
+                arn,
+                target.machine.arn,
+                name,
+                target.revision,
+                target.version,
+                target.alias,
+                text,
+                trace_header,
+                now,
+            ),
+        )
+        number: int = self._store.query("SELECT last_insert_rowid() AS id")[0]["id"]
+        context = ExecutionContext(
+            execution_arn=arn,
+            name=name,
+            role_arn=self._machines.role(target.revision),
+            start_time=now,
+            state_machine_arn=target.machine.arn,
+            state_machine_name=target.machine.name,
+            region=self._settings.region,
+            account=self._settings.account,
+            state_machine_version_arn=target.version_arn,
+            state_machine_alias_arn=target.alias,
+        )
+        self._runner.start(number, target.revision, context, text)
+        return now
+
+
+def _check_input(text: str) -> None:
+    reason = None
+    if not text.strip():
+        reason = "Invalid execution input."
+    elif len(text.encode()) > MAXIMUM_PAYLOAD_BYTES:
+        reason = f"Input exceeds the maximum size of {MAXIMUM_PAYLOAD_BYTES} bytes."
+    else:
+        try:
+            json_text.parse(text)
+        except json_text.NotJsonError as error:
+            reason = str(error)
+    if reason is not None:
+        raise AwsError("InvalidExecutionInput", f"Invalid State Machine Execution Input: '{reason}'")
+
+
+def _summary(row: Row) -> Members:
+    """What ListExecutions and DescribeExecution both tell of an execution."""
+    return {
+        "executionArn": row["arn"],
+        "stateMachineArn": row["machine"],
+        "stateMachineVersionArn": f"{row['machine']}:{row['version']}" if row["version"] is not None else None,
+        "stateMachineAliasArn": row["alias"],
+        "name": row["name"],
+        "status": row["status"],
+        "startDate": row["started"],
+        "stopDate": row["stopped"],
+        "redriveCount": row["redrive_count"],
+        "redriveDate": row["redriven"],
+    }

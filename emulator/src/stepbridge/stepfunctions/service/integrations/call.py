@@ -1,0 +1,37 @@
+"""One call of a Task state, and how it ends."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from stepbridge.stepfunctions.interpreter.messages import Json
+from stepbridge.stepfunctions.service.integrations.resource import Resource
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCall:
+    """What an integration is to call, for whom.  `time` is when, in seconds since the epoch."""
+
+    resource: Resource
+    parameters: Json
+    execution_arn: str
+    state_name: str
+    time: float
+
+
+class TaskError(Exception):
+    """A call failed: `error` and `cause` are what Retry and Catch see.
+
+    With `before_submit` the call could not be made at all, as when a parameter is missing.
+    """
+
+    def __init__(self, error: str, cause: str | None, *, before_submit: bool = False) -> None:
+        super().__init__(f"{error}: {cause}")
+        self.error = error
+        self.cause = cause
+        self.before_submit = before_submit
+
+
+class Integration(Protocol):
+    """Makes the call and returns the task's output.  Raises TaskError."""
+
+    async def __call__(self, call: TaskCall) -> Json: ...

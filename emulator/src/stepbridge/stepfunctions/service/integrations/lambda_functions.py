@@ -1,0 +1,121 @@
+"""AWS Lambda: a function's ARN as Resource, and `lambda:invoke`.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/connect-lambda.html
+"""
+
+import json
+from typing import Protocol
+
+from stepbridge.api.errors import AwsError
+from stepbridge.stepfunctions.interpreter.messages import Json
+from stepbridge.stepfunctions.service.integrations.call import TaskCall, TaskError
+from stepbridge.stepfunctions.service.integrations.sdk_metadata import (
+    http_metadata,
+    new_request_id,
+    new_trace_id,
+    refused,
+    to_json,
+)
+
+
+class InvocationResult(Protocol):
+    """How Lambda answers Invoke."""
+
+    @property
+    def status_code(self) -> int: ...
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def function_error(self) -> str | None: ...
+    @property
+    def executed_version(self) -> str | None: ...
+    @property
+    def log_tail(self) -> str | None: ...
+
+
+class LambdaInvoker(Protocol):
+    """The part of the Lambda service that Step Functions uses.  Raises AwsError as Invoke does."""
+
+    async def invoke(
+        self,
+        function_name_or_arn: str,
+        payload: bytes,
+        *,
+        qualifier: str | None = None,
+        invocation_type: str = "RequestResponse",
+        client_context: str | None = None,
+    ) -> InvocationResult: ...
+
+
+class FunctionTask:
+    """A Task state whose Resource is the ARN of a function: the payload is the whole output."""
+
+    def __init__(self, invoker: LambdaInvoker) -> None:
+        self._invoker = invoker
+
+    async def __call__(self, call: TaskCall) -> Json:
+        try:
+            result = await self._invoker.invoke(call.resource.text, to_json(call.parameters).encode())
+        except AwsError as error:
+            raise refused("Lambda", "AWSLambda", error) from None
+        return _payload(result)
+
+
+class LambdaInvoke:
+    """`lambda:invoke`: the parameters are those of Invoke, the output its answer with the payload as JSON."""
+
+    def __init__(self, invoker: LambdaInvoker) -> None:
+        self._invoker = invoker
+
+    async def __call__(self, call: TaskCall) -> Json:
+        parameters = call.parameters
+        payload = to_json(parameters["Payload"]).encode() if "Payload" in parameters else b""
+        try:
+            result = await self._invoker.invoke(
+                parameters["FunctionName"],
+                payload,
+                qualifier=parameters.get("Qualifier"),
+                invocation_type=parameters.get("InvocationType", "RequestResponse"),
+                client_context=parameters.get("ClientContext"),
+            )
+        except AwsError as error:
+            raise refused("Lambda", "AWSLambda", error) from None
+        value = _payload(result)
+        headers = {"x-amzn-Remapped-Content-Length": "0", "Content-Length": str(len(result.payload))}
+        output: dict[str, Json] = {}
+        if result.executed_version is not None:
+            headers["X-Amz-Executed-Version"] = output["ExecutedVersion"] = result.executed_version
+        if result.log_tail is not None and parameters.get("LogType") == "Tail":
+            output["LogResult"] = headers["X-Amz-Log-Result"] = result.log_tail
+        headers["X-Amzn-Trace-Id"] = new_trace_id(call.time)
+        if result.payload:
+            headers["Content-Type"] = "application/json"
+        metadata = http_metadata(call.time, headers, new_request_id(), result.status_code)
+        return {**output, "Payload": value, **metadata, "StatusCode": result.status_code}
+
+
+def _payload(result: InvocationResult) -> Json:
+    """The payload as JSON.  Raises TaskError if it is the error of a function."""
+    text = result.payload.decode("utf-8", "replace")
+    if result.function_error is not None:
+        raise _function_error(text)
+    if not text:
+        return ""  # an asynchronous invocation answers with no payload
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _function_error(payload: str) -> TaskError:
+    try:
+        error_type = json.loads(payload).get("errorType")
+    except (ValueError, AttributeError):
+        error_type = None
+    if not error_type:
+        return TaskError(
+            "Lambda.Unknown",
+            "The cause could not be determined because Lambda did not return an error type. "
+            f"Returned payload: {payload}",
+        )
+    return TaskError(str(error_type), payload)

@@ -1,0 +1,153 @@
+"""State machines as they are kept: the machine, its revisions, versions and aliases, its parsed definitions."""
+
+import json
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from stepbridge.api.errors import AwsError
+from stepbridge.stepfunctions import language
+from stepbridge.store import Row, Store
+
+_PARSED_DEFINITIONS_KEPT = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What a state machine was, or is, at some time."""
+
+    id: int
+    machine: str
+    revision_id: str | None
+    definition: str
+    role: str
+    logging: dict[str, Any]
+    tracing: dict[str, Any]
+    encryption: dict[str, Any] | None
+    updated: float
+
+    @classmethod
+    def of(cls, row: Row) -> "Revision":
+        return cls(
+            row["id"],
+            row["machine"],
+            row["revision_id"],
+            row["definition"],
+            row["role"],
+            json.loads(row["logging"]),
+            json.loads(row["tracing"]),
+            json.loads(row["encryption"]) if row["encryption"] is not None else None,
+            row["updated"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A state machine."""
+
+    arn: str
+    name: str
+    type: str
+    status: str
+    revision: int
+    created: float
+
+
+def does_not_exist(arn: str) -> AwsError:
+    return AwsError("StateMachineDoesNotExist", f"State Machine Does Not Exist: '{arn}'")
+
+
+class Machines:
+    """The state machines of one emulator."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._parsed: OrderedDict[int, language.Definition] = OrderedDict()
+        # Looked at in each step of each execution, hence in memory.
+        self.deleting = {row["arn"] for row in store.query("SELECT arn FROM state_machines WHERE status = 'DELETING'")}
+
+    def find(self, arn: str) -> Machine | None:
+        """The state machine with the unqualified ARN `arn`, or None."""
+        row = self._store.query_one(
+            "SELECT arn, name, type, status, revision, created FROM state_machines WHERE arn = ?", (arn,)
+        )
+        return Machine(*row) if row is not None else None
+
+    def get(self, arn: str, asked_for: str | None = None) -> Machine:
+        """The state machine `arn`.  Raises AwsError StateMachineDoesNotExist, naming `asked_for`."""
+        machine = self.find(arn)
+        if machine is None:
+            raise does_not_exist(asked_for or arn)
+        return machine
+
+    def revision(self, number: int) -> Revision:
+        """The revision with row id `number`."""
+        return Revision.of(self._store.query("SELECT * FROM state_machine_revisions WHERE id = ?", (number,))[0])
+
+    def role(self, revision: int) -> str:
+        """The role that executions of a revision have."""
+        role: str = self._store.query("SELECT role FROM state_machine_revisions WHERE id = ?", (revision,))[0]["role"]
+        return role
+
+    def definition(self, revision: int) -> language.Definition:
+        """The parsed definition of a revision; the last ones used stay in memory."""
+        parsed = self._parsed.get(revision)
+        if parsed is None:
+            row = self._store.query("SELECT definition FROM state_machine_revisions WHERE id = ?", (revision,))[0]
+            parsed = self._parsed[revision] = language.parse(row["definition"])
+            if len(self._parsed) > _PARSED_DEFINITIONS_KEPT:
+                self._parsed.popitem(last=False)
+        else:
+            self._parsed.move_to_end(revision)
+        return parsed
+
+    def add(self, machine: Machine, revision: Revision) -> None:
+        """Keep a new state machine with its first revision; the ids of the two rows are made here."""
+        number = self._insert_revision(revision)
+        self._store.execute(
+            "INSERT INTO state_machines (arn, name, type, status, revision, created) VALUES (?, ?, ?, ?, ?, ?)",
+            (machine.arn, machine.name, machine.type, machine.status, number, machine.created),
+        )
+
+    def revise(self, revision: Revision) -> None:
+        """Make `revision` the current one of its state machine."""
+        number = self._insert_revision(revision)
+        self._store.execute("UPDATE state_machines SET revision = ? WHERE arn = ?", (number, revision.machine))
+
+    def start_deleting(self, arn: str) -> None:
+        """Let the state machine go: now if no execution of it is running, else when the last one has ended."""
+        self._store.execute("UPDATE state_machines SET status = 'DELETING' WHERE arn = ?", (arn,))
+        self.deleting.add(arn)
+        self.finish_deleting(arn)
+
+    def finish_deleting(self, arn: str) -> None:
+        """Remove a state machine in deletion unless an execution of it is still running."""
+        running = self._store.query_one(
+            "SELECT 1 FROM executions WHERE machine = ? AND status = 'RUNNING' LIMIT 1", (arn,)
+        )
+        if running is not None:
+            return
+        self.deleting.discard(arn)
+        self._store.execute("DELETE FROM state_machines WHERE arn = ?", (arn,))
+        self._store.execute("DELETE FROM state_machine_versions WHERE machine = ?", (arn,))
+        self._store.execute("DELETE FROM state_machine_aliases WHERE machine = ?", (arn,))
+        self._store.execute("DELETE FROM stepfunctions_tags WHERE arn = ?", (arn,))
+
+    def _insert_revision(self, revision: Revision) -> int:
+        self._store.execute(
+            "INSERT INTO state_machine_revisions"
+            " (machine, revision_id, definition, role, logging, tracing, encryption, updated)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                revision.machine,
+                revision.revision_id,
+                revision.definition,
+                revision.role,
+                json.dumps(revision.logging, sort_keys=True),
+                json.dumps(revision.tracing, sort_keys=True),
+                json.dumps(revision.encryption, sort_keys=True) if revision.encryption is not None else None,
+                revision.updated,
+            ),
+        )
+        number: int = self._store.query("SELECT last_insert_rowid() AS id")[0]["id"]
+        return number

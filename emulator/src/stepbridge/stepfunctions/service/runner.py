@@ -1,0 +1,312 @@
+"""Runs executions: feeds the interpreter events, writes what comes out, and does what it asks.
+
+One step of an execution is: load its state, let the interpreter take it one event further, write history, state,
+tasks and timers.  All of it happens in one turn of the event loop, so the events of an execution are applied one at a
+time and in order, and what belongs together is committed together.  Calls of tasks are made after that commit.
+"""
+
+import asyncio
+import json
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from stepbridge.clock import Clock
+from stepbridge.settings import Settings
+from stepbridge.stepfunctions import interpreter
+from stepbridge.stepfunctions.interpreter import Environment, ExecutionContext, ExecutionState, Step
+from stepbridge.stepfunctions.interpreter.messages import (
+    CancelTask,
+    CancelTimer,
+    Event,
+    ExecutionStopped,
+    FinishExecution,
+    HistoryEvent,
+    InvokeTask,
+    StartTimer,
+    TaskFailed,
+    TaskHeartbeat,
+    TaskStarted,
+    TaskSubmitted,
+    TaskSucceeded,
+    TimerFired,
+)
+from stepbridge.stepfunctions.service import hops
+from stepbridge.stepfunctions.service.history import History
+from stepbridge.stepfunctions.service.integrations import Resource, TaskCall, TaskError, TaskIntegrations
+from stepbridge.stepfunctions.service.machines import Machines
+from stepbridge.stepfunctions.service.timers import Timers
+from stepbridge.stepfunctions.service.tokens import Sealer
+from stepbridge.store import Store
+from stepbridge.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An execution has ended."""
+
+    execution: int
+    arn: str
+    machine: str
+    outcome: FinishExecution
+
+
+class ExecutionRunner:
+    """Runs the executions of one emulator.
+
+    `listeners` hear of each execution that has ended, in the turn of the event loop in which its end is written: what
+    they write is committed with it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Clock,
+        trace: Trace,
+        machines: Machines,
+        history: History,
+        sealer: Sealer,
+        integrations: TaskIntegrations,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._trace = trace
+        self._machines = machines
+        self._history = history
+        self._sealer = sealer
+        self._integrations = integrations
+        self._timers = Timers(store, clock, lambda execution, timer: self.deliver(execution, TimerFired(timer)))
+        self._random = random.Random()  # noqa: S311 - for jitter and States.MathRandom, not for secrets
+        self._inbox: deque[tuple[int, Event]] = deque()
+        self._delivering = False
+        self._to_call: list[tuple[int, int]] = []
+        self._calling: set[asyncio.Task[None]] = set()
+        self.listeners: list[Callable[[Finished], object]] = []
+
+    def open(self) -> None:
+        """Go on with what a stopped emulator left: calls that had not returned are made again, late timers fire."""
+        for row in self._store.query("SELECT execution, task, answer FROM tasks WHERE call IS NOT NULL"):
+            if row["answer"] is not None:
+                self._give_answer(row["execution"], row["task"], json.loads(row["answer"]))
+            else:
+                self._call_after_commit(row["execution"], row["task"])
+        self._timers.open()
+
+    async def close(self) -> None:
+        """Stop where we are; `open` goes on from there."""
+        self._timers.close()
+        calling = list(self._calling)
+        for call in calling:
+            call.cancel()
+        await asyncio.gather(*calling, return_exceptions=True)
+
+    def start(self, execution: int, revision: int, context: ExecutionContext, input_text: str) -> None:
+        """Begin the execution with row id `execution`."""
+        definition = self._machines.definition(revision)
+        step = interpreter.start(definition, context, input_text, self._environment(execution))
+        self._store.execute("INSERT INTO execution_states (execution, state) VALUES (?, '')", (execution,))
+        self._write(execution, context.execution_arn, context.state_machine_arn, step)
+
+    def deliver(self, execution: int, event: Event) -> None:
+        """Take an execution one event further.  An execution that has ended ignores it."""
+        self._inbox.append((execution, event))
+        if self._delivering:  # a step made another execution go on; one after the other
+            return
+        self._delivering = True
+        try:
+            while self._inbox:
+                self._step(*self._inbox.popleft())
+        finally:
+            self._delivering = False
+
+    def answer(self, execution: int, task: int, answer: dict[str, Any]) -> bool:
+        """Give the token of a task back, with `output`, or with `error` and `cause`; whether it still counted.
+
+        A worker may be quicker than the call that gave it the token: then the answer waits for the call to return, as
+        a task succeeds only after it has been submitted.
+        """
+        row = self._store.query_one(
+            "SELECT call IS NOT NULL AS calling, answer FROM tasks WHERE execution = ? AND task = ? AND has_token",
+            (execution, task),
+        )
+        if row is None or row["answer"] is not None:
+            return False
+        if row["calling"]:
+            self._store.execute(
+                "UPDATE tasks SET answer = ? WHERE execution = ? AND task = ?", (json.dumps(answer), execution, task)
+            )
+        else:
+            self._give_answer(execution, task, answer)
+        return True
+
+    def heartbeat(self, execution: int, task: int) -> bool:
+        """The holder of a task's token is alive; whether the token still counted."""
+        row = self._store.query_one(
+            "SELECT 1 FROM tasks WHERE execution = ? AND task = ? AND has_token AND answer IS NULL", (execution, task)
+        )
+        if row is not None:
+            self.deliver(execution, TaskHeartbeat(task))
+        return row is not None
+
+    def _give_answer(self, execution: int, task: int, answer: dict[str, Any]) -> None:
+        if "output" in answer:
+            self.deliver(execution, TaskSucceeded(task, answer["output"]))
+        else:
+            self.deliver(execution, TaskFailed(task, answer["error"], answer["cause"]))
+
+    def _environment(self, execution: int) -> Environment:
+        return Environment(
+            now=self._clock.now(),
+            random=self._random,
+            new_task_token=lambda task: self._sealer.task_token(execution, task),
+        )
+
+    def _step(self, execution: int, event: Event) -> None:
+        row = self._store.query_one(
+            "SELECT s.state, e.revision, e.arn, e.machine FROM execution_states s JOIN executions e ON e.id = s.execution"
+            " WHERE s.execution = ? AND e.status = 'RUNNING'",
+            (execution,),
+        )
+        if row is None:
+            return
+        definition = self._machines.definition(row["revision"])
+        environment = self._environment(execution)
+        match event:
+            case TaskSubmitted(task_id=task):
+                self._store.execute("UPDATE tasks SET call = NULL WHERE execution = ? AND task = ?", (execution, task))
+            case TaskSucceeded(task_id=task) | TaskFailed(task_id=task):
+                self._forget_task(execution, task)
+        try:
+            step = interpreter.apply(definition, ExecutionState.load(row["state"]), event, environment)
+            entered = any(entry.type.endswith("StateEntered") for entry in step.history)
+            if entered and row["machine"] in self._machines.deleting and not _has_ended(step):
+                # "On the next state transition, the state machine's executions are terminated": API_DeleteStateMachine
+                stopped = interpreter.apply(definition, step.state, ExecutionStopped(None, None), environment)
+                step = Step(stopped.state, [*step.history, *stopped.history], [*step.commands, *stopped.commands])
+        except Exception as error:  # a fault of the interpreter must not leave an execution hanging
+            self._fail(execution, row["arn"], row["machine"], event, error)
+            return
+        self._write(execution, row["arn"], row["machine"], step)
+
+    def _write(self, execution: int, arn: str, machine: str, step: Step) -> None:
+        self._history.append(execution, step.history)
+        finish: FinishExecution | None = None
+        for command in step.commands:
+            match command:
+                case InvokeTask(task_id=task):
+                    self._store.execute(
+                        "INSERT INTO tasks (execution, task, resource, state_name, has_token, call)"
+                        " VALUES (?, ?, ?, ?, ?, ?)",
+                        (
+                            execution,
+                            task,
+                            command.resource,
+                            command.state_name,
+                            command.token is not None,
+                            json.dumps(command.parameters, ensure_ascii=False),
+                        ),
+                    )
+                    self._call_after_commit(execution, task)
+                case CancelTask(task_id=task):
+                    self._forget_task(execution, task)
+                case StartTimer(timer_id=timer, at=at):
+                    self._timers.add(execution, timer, at)
+                case CancelTimer(timer_id=timer):
+                    self._timers.cancel(execution, timer)
+                case FinishExecution():
+                    finish = command
+        if finish is None:
+            self._store.execute(
+                "UPDATE execution_states SET state = ? WHERE execution = ?", (step.state.dump(), execution)
+            )
+        else:
+            self._finish(execution, arn, machine, finish)
+        hops.tell(self._trace, arn, step.history)
+
+    def _finish(self, execution: int, arn: str, machine: str, finish: FinishExecution) -> None:
+        output = None
+        if finish.status == "SUCCEEDED":
+            output = json.dumps(finish.output, separators=(",", ":"), ensure_ascii=False)
+        self._store.execute(
+            "UPDATE executions SET status = ?, output = ?, error = ?, cause = ?, stopped = ? WHERE id = ?",
+            (finish.status, output, finish.error, finish.cause, self._clock.now(), execution),
+        )
+        self._store.execute("DELETE FROM execution_states WHERE execution = ?", (execution,))
+        self._store.execute("DELETE FROM tasks WHERE execution = ?", (execution,))
+        self._timers.cancel_all(execution)
+        if machine in self._machines.deleting:
+            self._machines.finish_deleting(machine)
+        for listener in self.listeners:
+            listener(Finished(execution, arn, machine, finish))
+
+    def _fail(self, execution: int, arn: str, machine: str, event: Event, error: Exception) -> None:
+        cause = f"Internal error of stepbridge at {type(event).__name__}: {type(error).__name__}: {error}"
+        last = self._history.last_event(execution)
+        number = last["id"] if last is not None else 0
+        details = {"error": "States.Runtime", "cause": cause}
+        failed = HistoryEvent(
+            number + 1, number, "ExecutionFailed", self._clock.now(), "executionFailedEventDetails", details
+        )
+        self._history.append(execution, [failed])
+        self._finish(execution, arn, machine, FinishExecution("FAILED", None, "States.Runtime", cause))
+        hops.tell(self._trace, arn, [failed])
+
+    def _forget_task(self, execution: int, task: int) -> None:
+        self._store.execute("DELETE FROM tasks WHERE execution = ? AND task = ?", (execution, task))
+
+    def _call_after_commit(self, execution: int, task: int) -> None:
+        self._to_call.append((execution, task))
+        if len(self._to_call) == 1:
+            self._run(self._make_calls())
+
+    async def _make_calls(self) -> None:
+        await self._store.committed()
+        to_call, self._to_call = self._to_call, []
+        for execution, task in to_call:
+            # Read again: the task may be over by now, and what was not committed is not called.
+            row = self._store.query_one(
+                "SELECT t.resource, t.state_name, t.has_token, t.started, t.call, e.arn"
+                " FROM tasks t JOIN executions e ON e.id = t.execution WHERE t.execution = ? AND t.task = ?",
+                (execution, task),
+            )
+            resource = Resource.parse(row["resource"]) if row is not None else None
+            if row is None or resource is None:
+                continue
+            if not row["started"]:
+                self._store.execute("UPDATE tasks SET started = 1 WHERE execution = ? AND task = ?", (execution, task))
+                self.deliver(execution, TaskStarted(task))
+            call = TaskCall(resource, json.loads(row["call"]), row["arn"], row["state_name"], self._clock.now())
+            self._run(self._call(execution, task, call, bool(row["has_token"])))
+
+    async def _call(self, execution: int, task: int, call: TaskCall, has_token: bool) -> None:
+        event: Event
+        try:
+            integration = self._integrations.find(call.resource)
+            if integration is None:
+                raise TaskError("States.Runtime", f"stepbridge has no integration for {call.resource.text}")
+            output = await integration(call)
+            event = TaskSubmitted(task, output) if has_token else TaskSucceeded(task, output)
+        except TaskError as error:
+            event = TaskFailed(task, error.error, error.cause, error.before_submit)
+        except Exception as error:  # a fault of ours must not leave the task hanging
+            cause = f"Internal error of stepbridge: {type(error).__name__}: {error}"
+            event = TaskFailed(task, "States.TaskFailed", cause)
+        row = self._store.query_one("SELECT answer FROM tasks WHERE execution = ? AND task = ?", (execution, task))
+        if row is None:  # timed out or stopped: the result counts no more
+            return
+        self.deliver(execution, event)
+        if isinstance(event, TaskSubmitted) and row["answer"] is not None:
+            self._give_answer(execution, task, json.loads(row["answer"]))
+
+    def _run(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._calling.add(task)
+        task.add_done_callback(self._calling.discard)
+
+
+def _has_ended(step: Step) -> bool:
+    return any(isinstance(command, FinishExecution) for command in step.commands)

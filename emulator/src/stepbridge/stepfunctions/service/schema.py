@@ -1,0 +1,114 @@
+"""The tables of Step Functions.
+
+An execution is a row in `executions` for what the API tells of it, and while it runs a row in `execution_states` for
+the interpreter, one in `tasks` for each task that is not over and one in `timers` for each timer.  A running
+execution is nothing else: the index on `timers` is the queue of what is due, so a restart loads no executions.
+"""
+
+MIGRATIONS = [
+    """
+    CREATE TABLE stepfunctions_secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+    INSERT INTO stepfunctions_secrets VALUES ('token', randomblob(32));
+
+    CREATE TABLE state_machines (
+        arn TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        type TEXT NOT NULL,
+        status TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        created REAL NOT NULL,
+        last_version INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+
+    -- What a state machine was at some time.  Executions keep the revision they were started with.
+    CREATE TABLE state_machine_revisions (
+        id INTEGER PRIMARY KEY,
+        machine TEXT NOT NULL,
+        revision_id TEXT,
+        definition TEXT NOT NULL,
+        role TEXT NOT NULL,
+        logging TEXT NOT NULL,
+        tracing TEXT NOT NULL,
+        encryption TEXT,
+        updated REAL NOT NULL
+    ) STRICT;
+    CREATE INDEX revisions_of_machine ON state_machine_revisions (machine);
+
+    CREATE TABLE state_machine_versions (
+        machine TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        revision INTEGER NOT NULL,
+        description TEXT,
+        created REAL NOT NULL,
+        PRIMARY KEY (machine, number)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE state_machine_aliases (
+        arn TEXT PRIMARY KEY,
+        machine TEXT NOT NULL,
+        name TEXT NOT NULL,
+        description TEXT,
+        routing TEXT NOT NULL,
+        created REAL NOT NULL,
+        updated REAL NOT NULL
+    ) STRICT;
+
+    CREATE TABLE executions (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        arn TEXT NOT NULL UNIQUE,
+        machine TEXT NOT NULL,
+        name TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        version INTEGER,
+        alias TEXT,
+        status TEXT NOT NULL,
+        input TEXT NOT NULL,
+        output TEXT,
+        error TEXT,
+        cause TEXT,
+        trace_header TEXT,
+        started REAL NOT NULL,
+        stopped REAL,
+        redrive_count INTEGER NOT NULL DEFAULT 0,
+        redriven REAL
+    ) STRICT;
+    CREATE INDEX executions_of_machine ON executions (machine, id);
+    CREATE INDEX running_executions ON executions (machine) WHERE status = 'RUNNING';
+
+    CREATE TABLE execution_states (execution INTEGER PRIMARY KEY, state TEXT NOT NULL) STRICT;
+
+    -- The events that one step of the interpreter added, as GetExecutionHistory shows them.
+    CREATE TABLE history (execution INTEGER NOT NULL, first INTEGER NOT NULL, events TEXT NOT NULL) STRICT;
+    CREATE UNIQUE INDEX history_of_execution ON history (execution, first);
+
+    -- Tasks that are not over.  `call` is the call to make, again after a restart, NULL once it has returned; `answer`
+    -- is how the task's token was given back before the call returned.
+    CREATE TABLE tasks (
+        execution INTEGER NOT NULL,
+        task INTEGER NOT NULL,
+        resource TEXT NOT NULL,
+        state_name TEXT NOT NULL,
+        has_token INTEGER NOT NULL,
+        started INTEGER NOT NULL DEFAULT 0,
+        call TEXT,
+        answer TEXT,
+        PRIMARY KEY (execution, task)
+    ) STRICT;
+    CREATE INDEX tasks_to_call ON tasks (execution, task) WHERE call IS NOT NULL;
+
+    CREATE TABLE timers (
+        execution INTEGER NOT NULL,
+        timer INTEGER NOT NULL,
+        at REAL NOT NULL,
+        PRIMARY KEY (execution, timer)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX timers_by_time ON timers (at, execution, timer);
+
+    CREATE TABLE stepfunctions_tags (
+        arn TEXT NOT NULL,
+        key TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (arn, key)
+    ) STRICT, WITHOUT ROWID;
+    """,
+]

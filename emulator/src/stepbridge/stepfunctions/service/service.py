@@ -1,0 +1,18 @@
+"""AWS Step Functions' API."""
+
+from stepbridge.stepfunctions.service.callback_operations import CallbackOperations
+from stepbridge.stepfunctions.service.execution_operations import ExecutionOperations
+from stepbridge.stepfunctions.service.machine_operations import MachineOperations
+
+
+class StepFunctionsService(MachineOperations, ExecutionOperations, CallbackOperations):
+    """The state machines and executions of one emulator."""
+
+    async def start(self) -> None:
+        """Go on with the executions that an emulator on the same database left when it stopped or was killed."""
+        self._runner.open()
+        await self._store.committed()
+
+    async def stop(self) -> None:
+        """Rest.  Executions stay as they are in the database."""
+        await self._runner.close()
