@@ -26,9 +26,8 @@ def tell(trace: Trace, execution_arn: str, events: Sequence[HistoryEvent]) -> No
     for event in events:
         details = event.details
         if event.type.endswith("StateEntered"):
-            _emit(
-                trace, "state-entered", f"{name} entered {details['name']}", execution_arn, event, state=details["name"]
-            )
+            state = details["name"]
+            _emit(trace, "state-entered", f"{name} entered {state}", execution_arn, event, state=state)
         elif event.type in _TASKS:
             hop, verb = _TASKS[event.type]
             call = f"{details['resourceType']}:{details['resource']}"
@@ -38,10 +37,8 @@ def tell(trace: Trace, execution_arn: str, events: Sequence[HistoryEvent]) -> No
             text = f"{name} failed in its function{_reason(details)}"
             _emit(trace, "task-failed", text, execution_arn, event, error=error)
         elif event.type in _ENDS:
-            text = f"{name} {_ENDS[event.type]}{_reason(details)}"
-            _emit(
-                trace, "execution-ended", text, execution_arn, event, status=_ENDS[event.type].upper().replace(" ", "_")
-            )
+            status, verb = _ENDS[event.type]
+            _emit(trace, "execution-ended", f"{name} {verb}{_reason(details)}", execution_arn, event, status=status)
 
 
 def _reason(details: dict[str, object]) -> str:

@@ -44,14 +44,7 @@ class MachineOperations(Core):
         machine = self._machines.get(reference.machine, request["stateMachineArn"])
         if machine.status == "DELETING":
             raise AwsError("StateMachineDeleting", f"State Machine Deleting: '{machine.arn}'")
-        changeable = (
-            "definition",
-            "roleArn",
-            "loggingConfiguration",
-            "tracingConfiguration",
-            "encryptionConfiguration",
-        )
-        if not any(member in request for member in (*changeable, "publish")):
+        if request.keys() <= {"stateMachineArn", "versionDescription"}:
             raise AwsError(
                 "MissingRequiredParameter",
                 "Either the definition, the role ARN, the LoggingConfiguration, the TracingConfiguration or the "

@@ -167,8 +167,8 @@ class ExecutionRunner:
 
     def _step(self, execution: int, event: Event) -> None:
         row = self._store.query_one(
-            "SELECT s.state, e.revision, e.arn, e.machine FROM execution_states s JOIN executions e ON e.id = s.execution"
-            " WHERE s.execution = ? AND e.status = 'RUNNING'",
+            "SELECT s.state, e.revision, e.arn, e.machine FROM execution_states s"
+            " JOIN executions e ON e.id = s.execution WHERE s.execution = ?",
             (execution,),
         )
         if row is None:

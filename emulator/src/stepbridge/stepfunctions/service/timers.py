@@ -42,7 +42,7 @@ class Timers:
             self._set_alarm(at)
 
     def cancel(self, execution: int, timer: int) -> None:
-        """Forget a timer.  If it was the earliest the alarm rings for nothing, which costs less than finding the next."""
+        """Forget a timer.  If it was the earliest the alarm rings in vain, cheaper than finding the next one now."""
         self._store.execute("DELETE FROM timers WHERE execution = ? AND timer = ?", (execution, timer))
 
     def cancel_all(self, execution: int) -> None:

@@ -37,7 +37,8 @@ class Versions:
         Publishing the revision of the newest version again answers with that version.
         """
         newest = self._store.query_one(
-            "SELECT number, revision, created FROM state_machine_versions WHERE machine = ? ORDER BY number DESC LIMIT 1",
+            "SELECT number, revision, created FROM state_machine_versions WHERE machine = ?"
+            " ORDER BY number DESC LIMIT 1",
             (machine,),
         )
         if newest is not None and newest["revision"] == revision:
