@@ -1,0 +1,1 @@
+"""The rules engine: statements over messages (`sql/`) and what is done with their output (`actions/`)."""
