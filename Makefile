@@ -1,0 +1,82 @@
+# What a developer does here.  Needs Debian's python3 (3.11 or later) and make, nothing else; all that is installed
+# goes into .venv, from the pinned locks.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP_INSTALL := -m pip install --quiet --no-deps --no-compile --disable-pip-version-check
+PACKAGES := emulator/pyproject.toml on-prem-worker/pyproject.toml
+
+export SAM_CLI_TELEMETRY := 0
+
+.DELETE_ON_ERROR:
+.PHONY: help demo up test check format bench lock clean
+
+help:
+	@echo "make demo    run the whole loop once: an execution, through the worker, and back"
+	@echo "make up      start the emulator and stay"
+	@echo "make test    check, and run every test"
+	@echo "make check   lint, formatting, types, and the template as AWS's tools see it"
+	@echo "make format  format the sources"
+	@echo "make bench   measure"
+	@echo "make lock    pin the newest dependencies that fit"
+	@echo "make clean   remove all that these have made"
+
+demo: .venv/.runtime
+	@$(BIN)/stepbridge demo
+
+up: .venv/.runtime
+	@$(BIN)/stepbridge up
+
+test: check
+	$(BIN)/pytest -q
+
+check: .venv/.dev .venv/sam/.installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/cfn-lint aws-resources/template.yaml
+	AWS_DEFAULT_REGION=us-east-1 .venv/sam/bin/sam validate --lint --template aws-resources/template.yaml
+
+format: .venv/.dev
+	$(BIN)/ruff check --fix --unsafe-fixes --select I
+	$(BIN)/ruff format
+
+bench: .venv/.dev
+	$(BIN)/python -m benchmarks
+
+lock: .venv/.dev
+	for set in requirements requirements-dev requirements-sam; do \
+		$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+			--output-file $$set.lock $$set.in || exit 1; \
+	done
+
+clean:
+	rm -rf .venv .stepbridge .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	find . -name '*.egg-info' -prune -exec rm -rf {} +
+
+# The environments.  An empty file in each says that it is complete, and is older than a lock that has changed since.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "This needs Python 3.11 or later, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+			"Name another one: make PYTHON=python3.13 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv module. On Debian: sudo apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+.venv/.runtime: requirements.lock $(PACKAGES) | $(BIN)/python
+	@echo "Installing what the emulator and the worker need into .venv (once, up to a few minutes)"
+	@$(BIN)/python $(PIP_INSTALL) -r requirements.lock
+	@touch $@
+
+.venv/.dev: requirements-dev.lock $(PACKAGES) | $(BIN)/python
+	@echo "Installing the emulator, the worker and the tools that check them into .venv (once, up to a few minutes)"
+	@$(BIN)/python $(PIP_INSTALL) -r requirements-dev.lock
+	@touch .venv/.runtime $@
+
+.venv/sam/.installed: requirements-sam.lock | $(BIN)/python
+	@echo "Installing the AWS SAM command line into .venv/sam (once, up to a few minutes)"
+	@$(PYTHON) -m venv .venv/sam
+	@.venv/sam/bin/python $(PIP_INSTALL) -r requirements-sam.lock
+	@touch $@
