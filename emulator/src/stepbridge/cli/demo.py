@@ -83,7 +83,7 @@ def _emulator(folder: Path) -> Iterator[Connection]:
     ready, data = folder / "ready.json", folder / "data"
     command = ["up", "--port", "0", "--mqtt-port", "0", "--data-dir", str(data), "--ready-file", str(ready)]
     log = folder / "emulator.log"
-    with Process("emulator", [sys.executable, "-m", "stepbridge.cli", *command], dict(os.environ), log) as emulator:
+    with Process("emulator", [sys.executable, "-m", "stepbridge", *command], dict(os.environ), log) as emulator:
         emulator.await_condition(ready.exists, _START_SECONDS)
         yield find_emulator(None, data)
 

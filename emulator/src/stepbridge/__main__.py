@@ -1,0 +1,5 @@
+"""`python -m stepbridge` is the `stepbridge` command."""
+
+from stepbridge.cli import main
+
+main()
