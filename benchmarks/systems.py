@@ -1,0 +1,113 @@
+"""The systems that are measured: stepbridge and its peers, each as a process of its own on a free port."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.wire import Wire
+from stepbridge.testing import EmulatorProcess
+
+PEERS = Path(__file__).parents[1] / ".venv" / "peers" / "bin"
+
+
+@dataclass(frozen=True)
+class System:
+    """A running system."""
+
+    name: str
+    port: int
+    pid: int
+
+    def connect(self) -> Wire:
+        """A connection to its AWS API."""
+        return Wire("127.0.0.1", self.port)
+
+    def memory(self) -> float:
+        """The resident memory of its process tree in MiB, shared pages divided among those who share them."""
+        return sum(_proportional_set_size(pid) for pid in process_tree(self.pid)) / 1024
+
+
+def process_tree(root: int) -> list[int]:
+    """`root` and all its descendants."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError, ValueError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+    found = [root]
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
+def _proportional_set_size(pid: int) -> int:
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    except OSError:
+        pass  # it has ended
+    return 0
+
+
+@contextlib.contextmanager
+def stepbridge(*options: str) -> Iterator[System]:
+    """The emulator, on disk as users run it."""
+    with tempfile.TemporaryDirectory() as folder:
+        emulator = EmulatorProcess(Path(folder), *options)
+        emulator.start()
+        try:
+            yield System("stepbridge", int(emulator.endpoints["http"].rpartition(":")[2]), emulator.pid)
+        finally:
+            emulator.stop()
+
+
+@contextlib.contextmanager
+def moto() -> Iterator[System]:
+    """moto_server, with its Step Functions engine on."""
+    with _peer("moto", ["moto_server", "-p", "{port}"], {}) as system:
+        wire = system.connect()
+        wire.post("/moto-api/config", b'{"stepfunctions": {"execute_state_machine": true}}')
+        yield system
+
+
+@contextlib.contextmanager
+def ministack() -> Iterator[System]:
+    """ministack."""
+    with _peer("ministack", ["ministack"], {"GATEWAY_PORT": "{port}"}) as system:
+        yield system
+
+
+@contextlib.contextmanager
+def _peer(name: str, command: list[str], environment: dict[str, str]) -> Iterator[System]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = [str(PEERS / command[0]), *(word.format(port=port) for word in command[1:])]
+    process = subprocess.Popen(
+        words,
+        env={**os.environ, **{key: value.format(port=port) for key, value in environment.items()}},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            if process.poll() is not None:
+                raise RuntimeError(f"{name} ended at once: is it in .venv/peers? (make bench installs it)")
+            time.sleep(0.1)
+        yield System(name, port, process.pid)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
