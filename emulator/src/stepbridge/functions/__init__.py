@@ -1,0 +1,9 @@
+"""AWS Lambda: functions, their execution environments, and invocations.
+
+From the outside in: :mod:`service` is the Lambda API, a thin layer on :class:`~invoker.Functions`, through which
+Step Functions and topic rules invoke too.  :mod:`registry` keeps functions, versions, aliases and policies in the
+database, :mod:`code` their deployment packages.  :mod:`pool` decides which :mod:`environment` runs an invocation; an
+environment is one process running the user's handler under AWS's own runtime interface client (awslambdaric), which
+talks to our :mod:`runtime_api`.  Processes come from a :mod:`fork_server`, so that an environment starts in
+milliseconds and shares the memory of the modules that every handler needs.
+"""

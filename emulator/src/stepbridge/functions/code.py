@@ -1,0 +1,99 @@
+"""Deployment packages: the zip files functions are made of, kept and unpacked once per content."""
+
+import base64
+import hashlib
+import io
+import os
+import shutil
+import stat
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from stepbridge.functions.refusals import invalid
+
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MAX_UNZIPPED = 262_144_000
+
+
+@dataclass(frozen=True, slots=True)
+class CodePackage:
+    """A kept package: `sha256` is base64, as Lambda gives it, `size` that of the zip file in bytes."""
+
+    sha256: str
+    size: int
+
+
+class CodeStore:
+    """Keeps packages in `folder`, by the hash of their content."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep(self, archive: bytes) -> CodePackage:
+        """Keep the zip file `archive`; raises InvalidParameterValueException if Lambda would refuse it."""
+        _check(archive)
+        digest = hashlib.sha256(archive).digest()
+        path = self._folder / f"{digest.hex()}.zip"
+        if not path.exists():
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            partial = path.with_suffix(".partial")
+            partial.write_bytes(archive)
+            partial.replace(path)
+        return CodePackage(base64.b64encode(digest).decode(), len(archive))
+
+    def unpacked(self, sha256: str) -> Path:
+        """The folder that holds the package's files: a function's /var/task."""
+        name = base64.b64decode(sha256).hex()
+        folder = self._folder / name
+        if not folder.exists():
+            partial = self._folder / f"{name}.{os.getpid()}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            with zipfile.ZipFile(self._folder / f"{name}.zip") as archive:
+                for member in archive.infolist():
+                    _extract(archive, member, partial)
+            partial.rename(folder)
+        return folder
+
+    def archive(self, sha256: str) -> bytes:
+        """The zip file again."""
+        return (self._folder / f"{base64.b64decode(sha256).hex()}.zip").read_bytes()
+
+
+def _check(archive: bytes) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            members = opened.infolist()
+    except (zipfile.BadZipFile, ValueError, OSError) as error:
+        raise invalid("Could not unzip uploaded file. Please check your file, then try to upload again.") from error
+    if not members:
+        raise invalid("Uploaded file must be a non-empty zip")
+    if sum(member.file_size for member in members) > MAX_UNZIPPED:
+        raise invalid(f"Unzipped size must be smaller than {MAX_UNZIPPED} bytes")
+    for member in members:
+        if _escapes(member):
+            raise invalid(
+                f"Could not unzip uploaded file: {member.filename!r} would lie outside of the function's folder. "
+                "Please check your file, then try to upload again."
+            )
+
+
+def _escapes(member: zipfile.ZipInfo) -> bool:
+    path = PurePosixPath(member.filename)
+    return path.is_absolute() or ".." in path.parts
+
+
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
+    mode = member.external_attr >> 16
+    if stat.S_ISLNK(mode):
+        target = archive.read(member).decode()
+        link = folder / member.filename
+        if not (link.parent / target).resolve().is_relative_to(folder.resolve()):
+            return  # it would dangle on Lambda, where there is nothing outside of the folder to point to
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target)
+        return
+    extracted = Path(archive.extract(member, folder))
+    if mode and not member.is_dir():
+        extracted.chmod(stat.S_IMODE(mode) & 0o755 | stat.S_IRUSR | stat.S_IWUSR)

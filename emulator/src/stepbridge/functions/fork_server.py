@@ -1,0 +1,186 @@
+"""The process that execution environments are forked from.
+
+It runs in the interpreter of the functions, not in the emulator, so it uses nothing but the standard library: it
+imports once what every handler needs (awslambdaric, boto3), then forks one child per environment.  A child starts in
+milliseconds instead of half a second and shares those modules' memory.
+
+It is told what to do over a socket, in lines of JSON, each with one file descriptor, the one that takes the child's
+output:
+
+    in    {"id", "environment", "working_directory", "path", "handler"}
+    out   {"id", "process"}                      the child runs
+          {"process", "status"}                  it ended: exit status, or minus the signal that killed it
+
+When the socket closes, the emulator is gone: every child and whatever it started is killed.
+"""
+
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from typing import Any, NoReturn
+
+# What Lambda's Python runtimes bring along.  Whatever else is installed beside stepbridge must not be importable in
+# a handler: the import would fail on AWS.  https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html
+RUNTIME_PACKAGES = (
+    "awslambdaric",
+    "boto3",
+    "botocore",
+    "dateutil",
+    "jmespath",
+    "runtime_client",
+    "s3transfer",
+    "simplejson",
+    "six",
+    "snapshot_restore_py",
+    "urllib3",
+)
+
+_PR_SET_PDEATHSIG = 1
+
+
+class ForkServer:
+    """Serves one socket until it closes."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(channel, selectors.EVENT_READ)
+        self.buffer = b""
+        self.descriptors: list[int] = []
+        self.children: dict[int, int] = {}  # process id -> the descriptor that becomes readable when it ends
+
+    def serve(self) -> dict[str, Any]:
+        """Return in each child, with its request; in the parent, exit when the socket closes."""
+        while True:
+            for key, _ in self.selector.select():
+                if key.fileobj is not self.channel:
+                    self.report_exit(key.data)
+                    continue
+                data, descriptors = self.receive()
+                self.descriptors += descriptors
+                if not data:
+                    self.kill_all()
+                *lines, self.buffer = (self.buffer + data).split(b"\n")
+                for line in lines:
+                    request = json.loads(line)
+                    if self.fork(request["id"], self.descriptors.pop(0)):
+                        return dict(request)
+
+    def receive(self) -> tuple[bytes, list[int]]:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self.channel, 65536, 16)
+        except OSError:
+            return b"", []
+        return data, descriptors
+
+    def fork(self, request_id: int, output: int) -> bool:
+        """True in the child."""
+        parent = os.getpid()
+        ended, alive = os.pipe()
+        process = os.fork()
+        if process == 0:
+            os.setsid()
+            die_with_parent(parent)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            self.selector.close()
+            self.channel.detach()
+            os.dup2(alive, 3)
+            os.closerange(4, 4096)
+            return True
+        os.close(output)
+        os.close(alive)
+        if sys.platform == "linux":  # exact, where the pipe waits for forks of the child too
+            os.close(ended)
+            ended = os.pidfd_open(process)
+        self.children[process] = ended
+        self.selector.register(ended, selectors.EVENT_READ, process)
+        self.send(id=request_id, process=process)
+        return False
+
+    def report_exit(self, process: int) -> None:
+        ended = self.children.pop(process)
+        self.selector.unregister(ended)
+        os.close(ended)
+        _, status = os.waitpid(process, 0)
+        self.send(process=process, status=os.waitstatus_to_exitcode(status))
+
+    def send(self, **message: int) -> None:
+        try:
+            self.channel.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            self.kill_all()
+
+    def kill_all(self) -> NoReturn:
+        for process in self.children:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process, signal.SIGKILL)
+        os._exit(0)
+
+
+def die_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when its parent dies, even if that is killed itself."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(0)
+
+
+def become_environment(request: dict[str, Any], preloaded: set[str]) -> None:
+    """Turn this process into the execution environment that `request` describes, but for the handler."""
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    time.tzset()
+    os.chdir(request["working_directory"])
+    sys.path[:0] = request["path"]
+    # A package that the function brings itself must win over the one imported here, as it does on AWS.
+    brought = {name.partition(".")[0] for root in request["path"] if os.path.isdir(root) for name in os.listdir(root)}
+    shadowed = brought & preloaded
+    if shadowed:
+        for name in list(sys.modules):
+            top = name.partition(".")[0]
+            if top in shadowed or top in RUNTIME_PACKAGES:
+                del sys.modules[name]
+
+
+def main() -> None:
+    """Command line: the socket's descriptor and the folder that holds the runtime's packages."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    channel.set_inheritable(False)
+    sys.path.insert(0, sys.argv[2])
+    # awslambdaric itself reads the function's environment when it is imported, so only what it needs is.
+    import decimal  # noqa: F401
+    import http.client  # noqa: F401
+    import logging  # noqa: F401
+    import traceback  # noqa: F401
+    from concurrent.futures import ThreadPoolExecutor  # noqa: F401
+
+    import simplejson  # noqa: F401
+
+    always = set(sys.modules)
+    import boto3.session  # noqa: F401
+    import botocore.client
+    import botocore.httpsession  # noqa: F401
+
+    preloaded = {name.partition(".")[0] for name in set(sys.modules) - always}
+    gc.collect()
+    gc.freeze()
+
+    request = ForkServer(channel).serve()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    become_environment(request, preloaded)
+    from awslambdaric.__main__ import main as run
+
+    run(["bootstrap", request["handler"]])
+
+
+if __name__ == "__main__":
+    main()

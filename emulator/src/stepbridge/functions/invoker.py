@@ -1,0 +1,401 @@
+"""Invoking functions, from inside the emulator as from its API."""
+
+import base64
+import json
+import os
+import secrets
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from stepbridge.api.errors import AwsError
+from stepbridge.clock import Clock
+from stepbridge.functions.aws_calls import AwsCalls
+from stepbridge.functions.code import CodeStore
+from stepbridge.functions.environment import Environment, EnvironmentPlan, Invocation, Outcome
+from stepbridge.functions.events import AsynchronousInvocations, Event
+from stepbridge.functions.interpreters import find_interpreter
+from stepbridge.functions.launcher import Launcher
+from stepbridge.functions.logs import LogShipper
+from stepbridge.functions.names import LATEST, FunctionName, parse_function_name
+from stepbridge.functions.permissions import ServiceCall, allows
+from stepbridge.functions.pool import DEFAULT_BOUND, EnvironmentPool
+from stepbridge.functions.registry import Configuration, FunctionRegistry
+from stepbridge.settings import Settings
+from stepbridge.store import Store
+from stepbridge.trace import Trace
+
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MAX_PAYLOAD = 6_291_456  # bytes, synchronous
+MAX_EVENT = 1_048_576  # bytes, asynchronous
+ACCOUNT_CONCURRENCY = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationResult:
+    """What Invoke answers: `payload` is the handler's answer or its error, `function_error` is then `Unhandled`."""
+
+    status_code: int
+    payload: bytes
+    function_error: str | None
+    executed_version: str
+    log_tail: bytes | None
+    request_id: str
+
+
+class Functions:
+    """The functions of one emulator, to be invoked.
+
+    `endpoint` gives the URL of the emulator's HTTP port, which functions get as AWS_ENDPOINT_URL; `bound` is the
+    number of execution environments there are at most.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Clock,
+        trace: Trace,
+        endpoint: Callable[[], str],
+        calls: AwsCalls,
+        *,
+        bound: int = DEFAULT_BOUND,
+    ) -> None:
+        self.registry = FunctionRegistry(store)
+        self.code = CodeStore(settings.data_dir / "functions")
+        self._settings = settings
+        self._clock = clock
+        self._trace = trace
+        self._endpoint = endpoint
+        self._pool = EnvironmentPool(self._create_environment, clock, bound=bound)
+        self._logs = LogShipper(calls, clock)
+        self._launchers: dict[str, Launcher] = {}
+        self._running: Counter[str] = Counter()  # invocations by function
+        self._plans: dict[str, EnvironmentPlan] = {}  # by revision
+        self._roles: dict[str, str] = {}  # by access key
+        self._told: set[str] = set()  # runtimes of which it was said that another version runs them
+        self._events = AsynchronousInvocations(store, clock, trace, calls, self._run_event, self.registry)
+
+    async def start(self) -> None:
+        """Go on with the asynchronous invocations that were accepted before."""
+        self._events.start()
+
+    async def stop(self) -> None:
+        """End every execution environment.  Asynchronous invocations that are not done are done after the next start."""
+        await self._events.stop()
+        self._pool.close()
+        for launcher in self._launchers.values():
+            launcher.close()
+        self._launchers.clear()
+        await self._logs.flush()
+
+    # Invoking
+
+    def name(self, text: str, qualifier: str | None = None) -> FunctionName:
+        """The function that `text` and `qualifier` name; see :func:`~stepbridge.functions.names.parse_function_name`."""
+        return parse_function_name(
+            text, account=self._settings.account, region=self._settings.region, qualifier=qualifier
+        )
+
+    async def invoke(
+        self,
+        function: str,
+        payload: bytes,
+        *,
+        qualifier: str | None = None,
+        invocation_type: str = "RequestResponse",
+        client_context: str | None = None,
+        log_tail: bool = False,
+    ) -> InvocationResult:
+        """Invoke `function` (name or ARN) with `payload`, JSON text (empty: `{}`).
+
+        `invocation_type` is RequestResponse, Event or DryRun; `client_context` is base64, as in the API.  What the
+        handler raises is in the result.  Raises AwsError: ResourceNotFoundException, TooManyRequestsException,
+        RequestTooLargeException, InvalidRequestContentException.
+        """
+        name = self.name(function, qualifier)
+        configuration = self.registry.resolve(name)
+        version = configuration["Version"]
+        payload = _check_payload(payload, MAX_EVENT if invocation_type == "Event" else MAX_PAYLOAD)
+        context = _client_context(client_context)
+        request_id = str(uuid.uuid4())
+        if invocation_type == "DryRun":
+            return InvocationResult(204, b"", None, version, None, request_id)
+        if invocation_type == "Event":
+            await self._events.accept(Event(request_id, name.name, name.qualifier, payload, context))
+            return InvocationResult(202, b"", None, version, None, request_id)
+        outcome = await self._run(name, configuration, Invocation(request_id, payload, name.arn, context))
+        return InvocationResult(
+            200, outcome.payload, outcome.error, version, outcome.log_tail if log_tail else None, request_id
+        )
+
+    async def invoke_as_service(
+        self, function_arn: str, payload: bytes, *, principal: str, source_arn: str, source_account: str
+    ) -> InvocationResult:
+        """Invoke asynchronously as the service `principal` (`iot.amazonaws.com`) does for the resource `source_arn`.
+
+        Raises AccessDeniedException unless the function's resource policy allows that, and what :meth:`invoke` raises.
+        """
+        name = self.name(function_arn)
+        self.registry.resolve(name)
+        statements = self.registry.statements(name.name, name.qualifier or "").values()
+        if not allows(statements, ServiceCall(principal, source_arn, source_account)):
+            self._trace.emit(
+                "lambda",
+                "invoke-refused",
+                f"{principal} may not invoke {name.name} for {source_arn}: no statement of the function's resource "
+                "policy allows it (AddPermission with this Principal, SourceArn and SourceAccount would)",
+                function=name.name,
+                principal=principal,
+                source_arn=source_arn,
+            )
+            raise AwsError(
+                "AccessDeniedException",
+                f"User: {principal} is not authorized to perform: lambda:InvokeFunction on resource: {name.arn} "
+                "because no resource-based policy allows the lambda:InvokeFunction action",
+                status=403,
+            )
+        return await self.invoke(function_arn, payload, invocation_type="Event")
+
+    def role_of(self, access_key: str) -> str | None:
+        """The ARN of the role of the function whose environment was given `access_key`."""
+        return self._roles.get(access_key)
+
+    def changed(self, function: str) -> None:
+        """The code or configuration of $LATEST changed: invocations from now on get environments that have it."""
+        self._pool.retire(function, LATEST)
+
+    def deleted(self, function: str, version: str | None = None) -> None:
+        """A version, or all of them, is gone."""
+        self._pool.retire(function, version)
+
+    def warm_up(self, runtime: str) -> None:
+        """A function with this runtime is there: prepare to start environments for it."""
+        self._launcher(runtime).warm_up()
+
+    async def _run(self, name: FunctionName, configuration: Configuration, invocation: Invocation) -> Outcome:
+        with self._concurrency(name):
+            self._trace.emit(
+                "lambda",
+                "invoke",
+                f"{name.name} invoked",
+                function=name.name,
+                version=configuration["Version"],
+                request_id=invocation.request_id,
+            )
+            began = self._clock.now()
+            given = await self._pool.acquire(self._plan(configuration))
+            outcome = given if isinstance(given, Outcome) else await given.run(invocation)
+            outcome = _completed(outcome, invocation, configuration)
+            self._tell_end(name, invocation, outcome, self._clock.now() - began)
+        return outcome
+
+    async def _run_event(self, event: Event) -> Outcome:
+        name = FunctionName(self._settings.account, self._settings.region, event.function, event.qualifier)
+        configuration = self.registry.resolve(name)
+        invocation = Invocation(event.request_id, event.payload, name.arn, event.client_context)
+        return await self._run(name, configuration, invocation)
+
+    @contextmanager
+    def _concurrency(self, name: FunctionName) -> Iterator[None]:
+        reserved = self.registry.function(name).reserved_concurrency
+        if reserved is not None and self._running[name.name] >= reserved:
+            raise _throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
+        if reserved is None and self._running.total() >= ACCOUNT_CONCURRENCY:
+            raise _throttled("ConcurrentInvocationLimitExceeded")
+        self._running[name.name] += 1
+        try:
+            yield
+        finally:
+            self._running[name.name] -= 1
+
+    def _tell_end(self, name: FunctionName, invocation: Invocation, outcome: Outcome, seconds: float) -> None:
+        milliseconds = round(seconds * 1000, 2)
+        text = f"{name.name} returned after {milliseconds:.1f} ms"
+        fields: dict[str, object] = {}
+        if outcome.error is not None:
+            error = _error_of(outcome.payload)
+            text = f"{name.name} failed after {milliseconds:.1f} ms: {error}"
+            fields["error"] = error
+        self._trace.emit(
+            "lambda",
+            "invoke-failed" if outcome.error else "invoke-succeeded",
+            text,
+            function=name.name,
+            request_id=invocation.request_id,
+            duration_ms=milliseconds,
+            **fields,
+        )
+
+    # Execution environments
+
+    def _plan(self, configuration: Configuration) -> EnvironmentPlan:
+        revision = configuration["RevisionId"] + configuration["Version"]
+        plan = self._plans.get(revision)
+        if plan is None:
+            if len(self._plans) > 1000:
+                self._plans.clear()
+            plan = self._plans[revision] = self._new_plan(configuration, revision)
+        return plan
+
+    def _new_plan(self, configuration: Configuration, revision: str) -> EnvironmentPlan:
+        logging = configuration["LoggingConfig"]
+        code = self.code.unpacked(configuration["CodeSha256"])
+        variables = {
+            **configuration.get("Environment", {}).get("Variables", {}),
+            # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+            "_HANDLER": configuration["Handler"],
+            "AWS_DEFAULT_REGION": self._settings.region,
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_{configuration['Runtime']}",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(configuration["MemorySize"]),
+            "AWS_LAMBDA_FUNCTION_NAME": configuration["FunctionName"],
+            "AWS_LAMBDA_FUNCTION_VERSION": configuration["Version"],
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_LOG_GROUP_NAME": logging["LogGroup"],
+            "AWS_REGION": self._settings.region,
+            "LAMBDA_RUNTIME_DIR": "/var/runtime",
+            "LAMBDA_TASK_ROOT": str(code),
+            "PWD": str(code),
+        }
+        if logging["LogFormat"] == "JSON":
+            variables["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
+            variables["AWS_LAMBDA_LOG_LEVEL"] = logging["ApplicationLogLevel"]
+        defaults = {"LANG": "en_US.UTF-8", "PATH": os.defpath, "TZ": ":UTC", "AWS_ENDPOINT_URL": self._endpoint()}
+        return EnvironmentPlan(
+            function=configuration["FunctionName"],
+            version=configuration["Version"],
+            arn=configuration["FunctionArn"],
+            runtime=configuration["Runtime"],
+            handler=configuration["Handler"],
+            role=configuration["Role"],
+            timeout=configuration["Timeout"],
+            memory=configuration["MemorySize"],
+            code=code,
+            log_group=logging["LogGroup"],
+            revision=revision,
+            variables={**defaults, **variables},
+        )
+
+    def _create_environment(
+        self,
+        plan: EnvironmentPlan,
+        on_idle: Callable[[Environment], object],
+        on_end: Callable[[Environment], object],
+    ) -> Environment:
+        credentials = self._new_credentials(plan.role)
+        access_key = credentials["AWS_ACCESS_KEY_ID"]
+
+        def ended(environment: Environment) -> None:
+            self._roles.pop(access_key, None)
+            on_end(environment)
+
+        return Environment(
+            plan,
+            self._launcher(plan.runtime),
+            self._clock,
+            self._settings.host,
+            credentials,
+            on_idle=on_idle,
+            on_end=ended,
+            write_log=self._write_log,
+        )
+
+    def _new_credentials(self, role: str) -> Mapping[str, str]:
+        """Session credentials of `role`, by which the emulator recognises it."""
+        access_key = "ASIA" + base64.b32encode(secrets.token_bytes(10)).decode()
+        self._roles[access_key] = role
+        return {
+            "AWS_ACCESS_KEY_ID": access_key,
+            "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
+            "AWS_SESSION_TOKEN": secrets.token_urlsafe(96),
+        }
+
+    def _launcher(self, runtime: str) -> Launcher:
+        interpreter = find_interpreter(runtime)
+        if not interpreter.runs(runtime) and runtime not in self._told:
+            self._told.add(runtime)
+            self._trace.emit(
+                "lambda",
+                "other-runtime-version",
+                f"Functions for {runtime} run on Python {interpreter.version} ({interpreter.executable}): there is no "
+                f"{runtime} with awslambdaric and boto3 on the PATH",
+                runtime=runtime,
+                version=interpreter.version,
+            )
+        launcher = self._launchers.get(interpreter.executable)
+        if launcher is None:
+            folder = self._settings.data_dir / "functions" / "runtimes"
+            launcher = self._launchers[interpreter.executable] = Launcher(interpreter, folder)
+        return launcher
+
+    def _write_log(self, environment: Environment, line: str, by_handler: bool) -> None:
+        plan = environment.plan
+        self._logs.write(plan.log_group, environment.log_stream, line)
+        if by_handler and line:
+            self._trace.emit("lambda", "log", f"{plan.function}: {line}", function=plan.function)
+
+
+def _check_payload(payload: bytes, limit: int) -> bytes:
+    if len(payload) > limit:
+        raise AwsError(
+            "RequestTooLargeException",
+            f"{len(payload)} byte payload is too large for the "
+            f"{'Event' if limit == MAX_EVENT else 'RequestResponse'} invocation type (limit {limit} bytes)",
+            status=413,
+            members={"Type": "User"},
+        )
+    if not payload:
+        return b"{}"
+    try:
+        json.loads(payload)
+    except ValueError as error:
+        raise AwsError(
+            "InvalidRequestContentException",
+            f"Could not parse request body into json: {error}",
+            status=400,
+            members={"Type": "User"},
+        ) from error
+    return payload
+
+
+def _client_context(text: str | None) -> str | None:
+    """The JSON text in a ClientContext, on one line."""
+    if text is None:
+        return None
+    try:
+        return json.dumps(json.loads(base64.b64decode(text, validate=True)))
+    except ValueError as error:
+        raise AwsError(
+            "InvalidRequestContentException",
+            f"Could not parse client context: {error}",
+            status=400,
+            members={"Type": "User"},
+        ) from error
+
+
+def _completed(outcome: Outcome, invocation: Invocation, configuration: Configuration) -> Outcome:
+    """`outcome`, where the environment could not know the invocation it fails."""
+    if outcome.error not in ("timeout", "ended"):
+        return outcome
+    if outcome.error == "timeout":
+        error_type, what = "Sandbox.Timedout", f"Task timed out after {configuration['Timeout']:.2f} seconds"
+    else:
+        error_type, what = "Runtime.ExitError", "Runtime exited without providing a reason"
+    document = {"errorType": error_type, "errorMessage": f"RequestId: {invocation.request_id} Error: {what}"}
+    return Outcome(json.dumps(document, separators=(",", ":")).encode(), "Unhandled", b"", outcome.duration)
+
+
+def _error_of(payload: bytes) -> str:
+    try:
+        document = json.loads(payload)
+        return f"{document['errorType']}: {document['errorMessage']}"
+    except (ValueError, TypeError, KeyError):
+        return payload[:200].decode("utf-8", "replace")
+
+
+def _throttled(reason: str) -> AwsError:
+    return AwsError(
+        "TooManyRequestsException", "Rate Exceeded.", status=429, members={"Reason": reason, "Type": "User"}
+    )

@@ -1,0 +1,147 @@
+"""The emulator's side of a fork server: starts it, asks it for processes, hears of their ends."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stepbridge.functions import fork_server
+from stepbridge.functions.interpreters import Interpreter
+
+
+class LaunchError(Exception):
+    """No process could be started."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRequest:
+    """What a process for an execution environment is to be.
+
+    `environment` is its whole environment, `path` goes in front of the interpreter's module path, `output` is the
+    descriptor that takes what it writes; it stays the caller's.
+    """
+
+    environment: dict[str, str]
+    working_directory: str
+    path: list[str]
+    handler: str
+    output: int
+
+
+class Launcher:
+    """One fork server, for the functions of one interpreter.
+
+    `folder` is where the interpreter's packages are linked.  The server is started when the first process is wanted,
+    or by :meth:`warm_up` before.
+    """
+
+    def __init__(self, interpreter: Interpreter, folder: Path) -> None:
+        self._interpreter = interpreter
+        self._folder = folder
+        self._channel: socket.socket | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+        self._buffer = b""
+        self._next_id = 0
+        self._asked: dict[int, tuple[asyncio.Future[int], Callable[[int], object]]] = {}
+        self._exits: dict[int, Callable[[int], object]] = {}
+
+    def warm_up(self) -> None:
+        """Start the server now, so that the first environment need not wait for its imports."""
+        if self._channel is not None:
+            return
+        packages = self._interpreter.link_packages(self._folder)
+        ours, theirs = socket.socketpair()
+        command = [self._interpreter.executable, "-I", "-S", "-B", "-X", "utf8", fork_server.__file__]
+        try:
+            self._server = subprocess.Popen(
+                [*command, str(theirs.fileno()), str(packages)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={"PATH": os.defpath, "LANG": "en_US.UTF-8", "TZ": ":UTC"},
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise LaunchError(f"{self._interpreter.executable} cannot be started: {error}") from error
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        self._channel = ours
+        asyncio.get_running_loop().add_reader(ours, self._receive)
+
+    async def launch(self, request: ProcessRequest, on_exit: Callable[[int], object]) -> int:
+        """Start a process; its id.  `on_exit` is called with its exit status, or minus the signal that killed it.
+
+        Raises LaunchError if there is no server to start it.
+        """
+        self.warm_up()
+        assert self._channel is not None
+        self._next_id += 1
+        line = json.dumps(
+            {
+                "id": self._next_id,
+                "environment": request.environment,
+                "working_directory": request.working_directory,
+                "path": request.path,
+                "handler": request.handler,
+            }
+        )
+        loop = asyncio.get_running_loop()
+        launched: asyncio.Future[int] = loop.create_future()
+        self._asked[self._next_id] = (launched, on_exit)
+        data = line.encode() + b"\n"
+        try:
+            sent = socket.send_fds(self._channel, [data], [request.output])
+            if sent < len(data):
+                await loop.sock_sendall(self._channel, data[sent:])
+        except OSError as error:
+            raise LaunchError(f"The process that starts execution environments is gone: {error}") from error
+        return await launched
+
+    def close(self) -> None:
+        """End the server, and with it every process it started."""
+        if self._channel is not None:
+            asyncio.get_running_loop().remove_reader(self._channel)
+            self._channel.close()
+            self._channel = None
+        if self._server is not None:
+            try:
+                self._server.wait(timeout=0.5)
+            except subprocess.TimeoutExpired:  # still importing: it has no children yet
+                self._server.kill()
+                self._server.wait()
+            self._server = None
+        for launched, _ in self._asked.values():
+            if not launched.done():
+                launched.set_exception(LaunchError("The process that starts execution environments ended."))
+        exits, self._exits = self._exits, {}
+        self._asked = {}
+        for on_exit in exits.values():
+            on_exit(-9)
+
+    def _receive(self) -> None:
+        assert self._channel is not None
+        try:
+            data = self._channel.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "id" in message:
+                launched, on_exit = self._asked.pop(message["id"])
+                self._exits[message["process"]] = on_exit
+                if not launched.done():
+                    launched.set_result(message["process"])
+            elif (ended := self._exits.pop(message["process"], None)) is not None:
+                ended(message["status"])

@@ -1,0 +1,112 @@
+"""What functions write, on its way to CloudWatch Logs.
+
+Lines are collected and sent every quarter of a second, in the background: no invocation waits for its log.
+"""
+
+import asyncio
+import contextlib
+
+from stepbridge.api.errors import AwsError
+from stepbridge.clock import Clock, Timer
+from stepbridge.functions.aws_calls import AwsCalls
+
+_DELAY = 0.25  # seconds
+# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
+_MAX_EVENTS = 10_000
+_MAX_BYTES = 1_048_576
+_EVENT_OVERHEAD = 26
+# What is kept when CloudWatch Logs cannot keep up, in lines: the oldest go first.
+_MAX_PENDING = 100_000
+
+
+class LogShipper:
+    """Sends lines to log groups and streams, which it creates."""
+
+    def __init__(self, calls: AwsCalls, clock: Clock) -> None:
+        self._calls = calls
+        self._clock = clock
+        self._pending: dict[tuple[str, str], list[tuple[int, str]]] = {}
+        self._count = 0
+        self._known: set[tuple[str, str]] = set()
+        self._timer: Timer | None = None
+        self._sending: asyncio.Task[None] | None = None
+        self.dropped = 0
+
+    def write(self, group: str, stream: str, line: str) -> None:
+        """Take one line, of now."""
+        if not line:
+            return  # CloudWatch Logs has no empty events
+        if self._count >= _MAX_PENDING:
+            self.dropped += 1
+            return
+        self._pending.setdefault((group, stream), []).append((int(self._clock.now() * 1000), line))
+        self._count += 1
+        if self._timer is None and self._sending is None:
+            self._timer = self._clock.call_at(self._clock.now() + _DELAY, self._start)
+
+    async def flush(self) -> None:
+        """Return when all that was written until now is sent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._pending or self._sending is not None:
+            if self._sending is None:
+                self._start()
+            if self._sending is not None:
+                await asyncio.wait([self._sending])
+
+    def _start(self) -> None:
+        self._timer = None
+        self._sending = asyncio.get_running_loop().create_task(self._send_all())
+
+    async def _send_all(self) -> None:
+        try:
+            while self._pending:
+                pending, self._pending, self._count = self._pending, {}, 0
+                for (group, stream), events in pending.items():
+                    await self._send(group, stream, events)
+                if self._pending:
+                    await self._clock.sleep(_DELAY)
+        finally:
+            self._sending = None
+
+    async def _send(self, group: str, stream: str, events: list[tuple[int, str]]) -> None:
+        # A log is a convenience: what CloudWatch Logs refuses must not disturb the function.
+        with contextlib.suppress(AwsError):
+            await self._create(group, stream)
+        for batch in _batches(events):
+            with contextlib.suppress(AwsError):
+                await self._calls.call(
+                    "logs",
+                    "PutLogEvents",
+                    logGroupName=group,
+                    logStreamName=stream,
+                    logEvents=[{"timestamp": time, "message": line} for time, line in batch],
+                )
+
+    async def _create(self, group: str, stream: str) -> None:
+        if (group, stream) in self._known:
+            return
+        for operation, members in (
+            ("CreateLogGroup", {"logGroupName": group}),
+            ("CreateLogStream", {"logGroupName": group, "logStreamName": stream}),
+        ):
+            try:
+                await self._calls.call("logs", operation, **members)
+            except AwsError as error:
+                if error.code != "ResourceAlreadyExistsException":
+                    raise
+        self._known.add((group, stream))
+
+
+def _batches(events: list[tuple[int, str]]) -> list[list[tuple[int, str]]]:
+    batches: list[list[tuple[int, str]]] = []
+    size = _MAX_BYTES
+    for event in events:
+        length = len(event[1].encode()) + _EVENT_OVERHEAD
+        if size + length > _MAX_BYTES or len(batches[-1]) >= _MAX_EVENTS:
+            batches.append([])
+            size = 0
+        batches[-1].append(event)
+        size += length
+    return batches

@@ -1,0 +1,202 @@
+"""Which execution environment runs an invocation.
+
+Each running invocation has an environment to itself; a finished one is used again, the most recently used first, and
+an idle one ends after a while.  There are never more than `bound` environments, however many invocations come: the
+others wait, in order.  (AWS would go on to 1,000; a laptop would not.)  One exception keeps functions that wait for
+other functions from blocking everything: a function that has no environment gets one, even beyond the bound.
+"""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from stepbridge.clock import Clock, Timer
+from stepbridge.functions.environment import Environment, EnvironmentPlan, Outcome
+
+DEFAULT_BOUND = 2 * (os.cpu_count() or 1) + 10
+IDLE_SECONDS = 300.0
+
+
+@dataclass(eq=False, slots=True)
+class _Group:
+    """The environments of one plan, and the invocations that wait for one."""
+
+    plan: EnvironmentPlan
+    idle: list[Environment] = field(default_factory=list)
+    busy: set[Environment] = field(default_factory=set)
+    starting: int = 0
+    waiting: deque[asyncio.Future[Environment | Outcome]] = field(default_factory=deque)
+    retired: bool = False
+
+    @property
+    def size(self) -> int:
+        return len(self.idle) + len(self.busy) + self.starting
+
+
+EnvironmentFactory = Callable[
+    [EnvironmentPlan, Callable[[Environment], object], Callable[[Environment], object]], Environment
+]
+
+
+class EnvironmentPool:
+    """All environments of the emulator.
+
+    `create` makes an environment for a plan, given what to call when it is idle and when it has ended.
+    """
+
+    def __init__(self, create: EnvironmentFactory, clock: Clock, *, bound: int = DEFAULT_BOUND) -> None:
+        self._create = create
+        self._clock = clock
+        self._bound = bound
+        self._starts_at_once = os.cpu_count() or 1  # starting is work for the processor: more at once are not faster
+        self._groups: dict[EnvironmentPlan, _Group] = {}
+        self._environments: set[Environment] = set()
+        self._starts: set[asyncio.Task[None]] = set()
+        self._reaper: Timer | None = None
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._environments)
+
+    async def acquire(self, plan: EnvironmentPlan) -> Environment | Outcome:
+        """An idle environment, now the caller's until :meth:`release`; or how it failed to start."""
+        group = self._groups.get(plan)
+        if group is None:
+            group = self._groups[plan] = _Group(plan)
+        if group.idle and not group.waiting:
+            environment = group.idle.pop()
+            group.busy.add(environment)
+            return environment
+        turn: asyncio.Future[Environment | Outcome] = asyncio.get_running_loop().create_future()
+        group.waiting.append(turn)
+        self._grow()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and isinstance(given := turn.result(), Environment):
+                self._became_idle(given)
+            raise
+
+    def retire(self, function: str, version: str | None = None) -> None:
+        """End the environments of a function whose code or configuration is no longer this, once they are idle."""
+        for plan, group in list(self._groups.items()):
+            if plan.function == function and version in (None, plan.version):
+                group.retired = True
+                for environment in list(group.idle):
+                    environment.end()
+                self._forget_if_empty(group)
+
+    def close(self) -> None:
+        """End every environment; invocations that run fail."""
+        self._closed = True
+        if self._reaper is not None:
+            self._reaper.cancel()
+        for environment in list(self._environments):
+            environment.end()
+        for task in self._starts:
+            task.cancel()
+
+    # Environments come and go
+
+    def _grow(self) -> None:
+        """Start what the waiting invocations need and the bound allows."""
+        if self._closed:
+            return
+        for group in list(self._groups.values()):
+            while len(group.waiting) > group.starting:
+                first = group.size == 0
+                if not first and len(self._starts) >= self._starts_at_once:
+                    break
+                if not self._make_room(group) and not first:
+                    break
+                self._start(group)
+
+    def _make_room(self, group: _Group) -> bool:
+        """Whether `group` may have one more, at the price of another group's idle environment if need be."""
+        if len(self._environments) < self._bound:
+            return True
+        idle = [env for other in self._groups.values() if other is not group for env in other.idle]
+        if not idle:
+            return False
+        min(idle, key=lambda environment: environment.idle_since).end()
+        return len(self._environments) < self._bound
+
+    def _start(self, group: _Group) -> None:
+        environment = self._create(group.plan, self._became_idle, self._ended)
+        self._environments.add(environment)
+        group.starting += 1
+        task = asyncio.get_running_loop().create_task(self._finish_start(group, environment))
+        self._starts.add(task)
+        task.add_done_callback(self._starts.discard)
+
+    async def _finish_start(self, group: _Group, environment: Environment) -> None:
+        failure: Outcome | None = None
+        try:
+            failure = await environment.start()
+        finally:
+            group.starting -= 1
+        if failure is None:
+            group.busy.add(environment)
+            self._became_idle(environment)
+        else:
+            turn = _next_turn(group)
+            if turn is not None:
+                turn.set_result(failure)
+        # This task still counts as a start until it is done.
+        asyncio.get_running_loop().call_soon(self._grow)
+
+    def _became_idle(self, environment: Environment) -> None:
+        group = self._groups.get(environment.plan)
+        if group is None or environment.ended:
+            return
+        group.busy.discard(environment)
+        turn = _next_turn(group)
+        if turn is not None:
+            group.busy.add(environment)
+            turn.set_result(environment)
+        elif group.retired:
+            environment.end()
+        else:
+            group.idle.append(environment)
+            self._grow()
+            self._schedule_reaper()
+
+    def _ended(self, environment: Environment) -> None:
+        self._environments.discard(environment)
+        group = self._groups.get(environment.plan)
+        if group is None:
+            return
+        group.busy.discard(environment)
+        if environment in group.idle:
+            group.idle.remove(environment)
+        self._forget_if_empty(group)
+        if not self._closed:
+            asyncio.get_running_loop().call_soon(self._grow)
+
+    def _forget_if_empty(self, group: _Group) -> None:
+        if group.size == 0 and not group.waiting:
+            self._groups.pop(group.plan, None)
+
+    def _schedule_reaper(self) -> None:
+        if self._reaper is None and not self._closed:
+            self._reaper = self._clock.call_at(self._clock.now() + IDLE_SECONDS, self._reap)
+
+    def _reap(self) -> None:
+        self._reaper = None
+        oldest = self._clock.now() - IDLE_SECONDS
+        for group in list(self._groups.values()):
+            for environment in list(group.idle):
+                if environment.idle_since <= oldest:
+                    environment.end()
+        if any(group.idle for group in self._groups.values()):
+            self._schedule_reaper()
+
+
+def _next_turn(group: _Group) -> "asyncio.Future[Environment | Outcome] | None":
+    while group.waiting:
+        turn = group.waiting.popleft()
+        if not turn.done():
+            return turn
+    return None

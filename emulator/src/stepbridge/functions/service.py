@@ -1,0 +1,339 @@
+"""The Lambda API."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+from stepbridge.api.errors import AwsError
+from stepbridge.api.service import Caller, Members, Service
+from stepbridge.clock import Clock
+from stepbridge.functions import configuration as configurations
+from stepbridge.functions.aws_calls import AwsCalls
+from stepbridge.functions.code import CodePackage
+from stepbridge.functions.invoker import ACCOUNT_CONCURRENCY, Functions
+from stepbridge.functions.names import LATEST, FunctionName
+from stepbridge.functions.pagination import page
+from stepbridge.functions.permissions import new_statement
+from stepbridge.functions.refusals import conflict, invalid, not_found, revision_differs
+from stepbridge.functions.registry import Configuration, require_function
+from stepbridge.functions.versions import VersionOperations
+from stepbridge.settings import Settings
+from stepbridge.store import Store
+from stepbridge.trace import Trace
+
+MAX_ZIP = 52_428_800  # bytes, uploaded directly; larger packages come by way of S3
+
+
+class LambdaService(VersionOperations, Service):
+    """Lambda's operations on :class:`~stepbridge.functions.invoker.Functions`, which is `functions`."""
+
+    service_name = "lambda"
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Clock,
+        trace: Trace,
+        endpoint: Callable[[], str],
+        calls: AwsCalls,
+    ) -> None:
+        self.functions = Functions(settings, store, clock, trace, endpoint, calls)
+        self._registry = self.functions.registry
+        self._store = store
+        self._clock = clock
+        self._calls = calls
+
+    async def start(self) -> None:
+        """Be ready to invoke, and go on with what was accepted before."""
+        await self.functions.start()
+
+    async def stop(self) -> None:
+        """End everything that runs."""
+        await self.functions.stop()
+
+    # Functions
+
+    async def create_function(self, caller: Caller, request: Members) -> Members:
+        name = self._name(request)
+        if self._registry.exists(name.name):
+            raise conflict(f"Function already exist: {name.name}")
+        new = configurations.new_configuration(name, request, CodePackage("", 0), self._clock.now())
+        configurations.apply_code(new, await self._package(request.get("Code", {}), "CreateFunction"))
+        if self._registry.exists(name.name):  # while its package was fetched
+            raise conflict(f"Function already exist: {name.name}")
+        self._registry.create(name.name, new, request.get("Tags", {}))
+        if request.get("Publish"):
+            new = self._publish(name.name, new, None)
+        await self._store.committed()
+        self.functions.warm_up(new["Runtime"])
+        return new
+
+    async def get_function(self, caller: Caller, request: Members) -> Members:
+        name = self._name(request)
+        found = self._registry.resolve(name)
+        function = self._registry.function(name)
+        answer: Members = {
+            "Configuration": configurations.qualified(found, name.qualifier),
+            "Code": {"RepositoryType": "S3"},
+        }
+        if function.tags:
+            answer["Tags"] = function.tags
+        if function.reserved_concurrency is not None:
+            answer["Concurrency"] = {"ReservedConcurrentExecutions": function.reserved_concurrency}
+        return answer
+
+    async def get_function_configuration(self, caller: Caller, request: Members) -> Members:
+        name = self._name(request)
+        return configurations.qualified(self._registry.resolve(name), name.qualifier)
+
+    async def list_functions(self, caller: Caller, request: Members) -> Members:
+        found = list(self._registry.all_latest())
+        if request.get("FunctionVersion") == "ALL":
+            found = [
+                configurations.qualified(version, version["Version"])
+                for latest in found
+                for version in self._registry.versions(latest["FunctionName"])
+            ]
+        return page("Functions", found, request)
+
+    async def update_function_code(self, caller: Caller, request: Members) -> Members:
+        name = self._unqualified(request)
+        latest = self._registry.version(name, LATEST)
+        _check_revision(latest, request)
+        package = await self._package(request, "UpdateFunctionCode")
+        changed = {**self._registry.version(name, LATEST)}
+        if "Architectures" in request:
+            changed["Architectures"] = request["Architectures"]
+        configurations.apply_code(changed, package)
+        if request.get("DryRun"):
+            return changed
+        return await self._put_latest(name, changed, publish=request.get("Publish", False))
+
+    async def update_function_configuration(self, caller: Caller, request: Members) -> Members:
+        name = self._unqualified(request)
+        changed = {**self._registry.version(name, LATEST)}
+        _check_revision(changed, request)
+        configurations.apply_settings(changed, request)
+        return await self._put_latest(name, changed)
+
+    async def delete_function(self, caller: Caller, request: Members) -> Members:
+        name = self._name(request)
+        if name.qualifier == LATEST:
+            raise invalid("$LATEST version cannot be deleted without deleting the function.")
+        if name.qualifier is None:
+            self._registry.function(name)
+            self._registry.delete(name.name)
+        else:
+            self._registry.version(name, name.qualifier)
+            using = [
+                alias["Name"]
+                for alias in self._registry.aliases(name.name)
+                if alias["FunctionVersion"] == name.qualifier
+            ]
+            if using:
+                raise conflict(
+                    f"Version {name.qualifier} of function {name.name} is referenced by alias {', '.join(using)}"
+                )
+            self._registry.delete_version(name.name, name.qualifier)
+        self.functions.deleted(name.name, name.qualifier)
+        await self._store.committed()
+        return {}
+
+    async def get_account_settings(self, caller: Caller, request: Members) -> Members:
+        found = list(self._registry.all_latest())
+        return {
+            "AccountLimit": {
+                "TotalCodeSize": 80_530_636_800,
+                "CodeSizeUnzipped": 262_144_000,
+                "CodeSizeZipped": MAX_ZIP,
+                "ConcurrentExecutions": ACCOUNT_CONCURRENCY,
+                "UnreservedConcurrentExecutions": ACCOUNT_CONCURRENCY - self._registry.reserved_elsewhere(""),
+            },
+            "AccountUsage": {"TotalCodeSize": sum(one["CodeSize"] for one in found), "FunctionCount": len(found)},
+        }
+
+    # Invoke
+
+    async def invoke(self, caller: Caller, request: Members) -> Members:
+        log_tail = request.get("LogType") == "Tail"
+        result = await self.functions.invoke(
+            request["FunctionName"],
+            request.get("Payload", b""),
+            qualifier=request.get("Qualifier"),
+            invocation_type=request.get("InvocationType", "RequestResponse"),
+            client_context=request.get("ClientContext"),
+            log_tail=log_tail,
+        )
+        answer: Members = {
+            "StatusCode": result.status_code,
+            "Payload": result.payload,
+            "ExecutedVersion": result.executed_version,
+        }
+        if result.function_error is not None:
+            answer["FunctionError"] = result.function_error
+        if result.log_tail is not None:
+            answer["LogResult"] = base64.b64encode(result.log_tail).decode()
+        return answer
+
+    # Resource policies
+
+    async def add_permission(self, caller: Caller, request: Members) -> Members:
+        name = self._name(request)
+        require_function(self._registry, name)
+        qualifier = name.qualifier or ""
+        statements = self._registry.statements(name.name, qualifier)
+        self._check_policy_revision(name, request)
+        if request["StatementId"] in statements:
+            raise conflict(
+                f"The statement id ({request['StatementId']}) provided already exists. "
+                "Please provide a new statement id, or remove the existing statement."
+            )
+        statement = new_statement(request, name.arn)
+        self._registry.add_statement(name.name, qualifier, statement)
+        await self._store.committed()
+        return {"Statement": json.dumps(statement, separators=(",", ":"))}
+
+    async def remove_permission(self, caller: Caller, request: Members) -> Members:
+        name = self._name(request)
+        require_function(self._registry, name)
+        self._check_policy_revision(name, request)
+        if not self._registry.remove_statement(name.name, name.qualifier or "", request["StatementId"]):
+            raise not_found(f"Statement {request['StatementId']} is not found in resource policy.")
+        await self._store.committed()
+        return {}
+
+    async def get_policy(self, caller: Caller, request: Members) -> Members:
+        name = self._name(request)
+        require_function(self._registry, name)
+        statements = self._registry.statements(name.name, name.qualifier or "")
+        if not statements:
+            raise not_found()
+        document = {"Version": "2012-10-17", "Id": "default", "Statement": list(statements.values())}
+        return {
+            "Policy": json.dumps(document, separators=(",", ":")),
+            "RevisionId": self._registry.policy_revision(name.name, name.qualifier or ""),
+        }
+
+    # Concurrency
+
+    async def put_function_concurrency(self, caller: Caller, request: Members) -> Members:
+        function = self._registry.function(self._unqualified(request))
+        reserved = request["ReservedConcurrentExecutions"]
+        unreserved = ACCOUNT_CONCURRENCY - self._registry.reserved_elsewhere(function.name) - reserved
+        if unreserved < 100:
+            raise invalid(
+                "Specified ReservedConcurrentExecutions for function decreases account's "
+                "UnreservedConcurrentExecution below its minimum value of [100]."
+            )
+        function.reserved_concurrency = reserved
+        self._registry.save(function)
+        await self._store.committed()
+        return {"ReservedConcurrentExecutions": reserved}
+
+    async def get_function_concurrency(self, caller: Caller, request: Members) -> Members:
+        function = self._registry.function(self._unqualified(request))
+        if function.reserved_concurrency is None:
+            return {}
+        return {"ReservedConcurrentExecutions": function.reserved_concurrency}
+
+    async def delete_function_concurrency(self, caller: Caller, request: Members) -> Members:
+        function = self._registry.function(self._unqualified(request))
+        function.reserved_concurrency = None
+        self._registry.save(function)
+        await self._store.committed()
+        return {}
+
+    # Tags
+
+    async def tag_resource(self, caller: Caller, request: Members) -> Members:
+        function = self._registry.function(self._name({"FunctionName": request["Resource"]}))
+        tags = {**function.tags, **request["Tags"]}
+        if len(tags) > 50:
+            raise invalid("Number of tags exceeds resource tag limit.")
+        function.tags = tags
+        self._registry.save(function)
+        await self._store.committed()
+        return {}
+
+    async def untag_resource(self, caller: Caller, request: Members) -> Members:
+        function = self._registry.function(self._name({"FunctionName": request["Resource"]}))
+        function.tags = {key: value for key, value in function.tags.items() if key not in request["TagKeys"]}
+        self._registry.save(function)
+        await self._store.committed()
+        return {}
+
+    async def list_tags(self, caller: Caller, request: Members) -> Members:
+        return {"Tags": self._registry.function(self._name({"FunctionName": request["Resource"]})).tags}
+
+    # Function URLs: none can be made here
+
+    async def get_function_url_config(self, caller: Caller, request: Members) -> Members:
+        self._registry.resolve(self._name(request))
+        raise not_found()
+
+    async def list_function_url_configs(self, caller: Caller, request: Members) -> Members:
+        self._registry.resolve(self._name(request))
+        return {"FunctionUrlConfigs": []}
+
+    # What operations share
+
+    def _name(self, request: Members) -> FunctionName:
+        return self.functions.name(request["FunctionName"], request.get("Qualifier"))
+
+    def _unqualified(self, request: Members) -> FunctionName:
+        """For operations that change $LATEST."""
+        name = self._name(request)
+        if name.qualifier not in (None, LATEST):
+            raise invalid(
+                "This operation is permitted on Lambda functions only. Aliases and versions do not support this "
+                "operation. Please specify either a function name or an unqualified function ARN."
+            )
+        name = FunctionName(name.account, name.region, name.name)
+        self._registry.function(name)
+        return name
+
+    async def _package(self, code: Members, operation: str) -> CodePackage:
+        if "ImageUri" in code:
+            raise invalid("Functions from container images (ImageUri) are not supported by stepbridge.")
+        if "ZipFile" in code:
+            if len(code["ZipFile"]) > MAX_ZIP:
+                raise AwsError(
+                    "RequestEntityTooLargeException",
+                    f"Request must be smaller than 70167211 bytes for the {operation} operation",
+                    status=413,
+                )
+            return self.functions.code.keep(code["ZipFile"])
+        if "S3Bucket" not in code or "S3Key" not in code:
+            raise invalid("Please provide a source for function code.")
+        members: dict[str, Any] = {"Bucket": code["S3Bucket"], "Key": code["S3Key"]}
+        if "S3ObjectVersion" in code:
+            members["VersionId"] = code["S3ObjectVersion"]
+        try:
+            answer = await self._calls.call("s3", "GetObject", **members)
+        except AwsError as error:
+            raise invalid(
+                f"Error occurred while GetObject. S3 Error Code: {error.code}. S3 Error Message: {error.message}"
+            ) from error
+        return self.functions.code.keep(answer["Body"])
+
+    async def _put_latest(self, name: FunctionName, changed: Configuration, *, publish: bool = False) -> Configuration:
+        configurations.touch(changed, self._clock.now())
+        self._registry.put_version(name.name, LATEST, changed)
+        if publish:
+            changed = self._publish(name.name, changed, None)
+        await self._store.committed()
+        self.functions.changed(name.name)
+        self.functions.warm_up(changed["Runtime"])
+        return changed
+
+    def _check_policy_revision(self, name: FunctionName, request: Members) -> None:
+        revision = self._registry.policy_revision(name.name, name.qualifier or "")
+        if request.get("RevisionId", revision) != revision:
+            raise revision_differs()
+
+
+def _check_revision(configuration: Configuration, request: Members) -> None:
+    if request.get("RevisionId", configuration["RevisionId"]) != configuration["RevisionId"]:
+        raise revision_differs()
