@@ -1,0 +1,47 @@
+"""The registry, put together."""
+
+from collections.abc import Callable
+
+from stepbridge.api.service import Service
+from stepbridge.clock import Clock
+from stepbridge.iot.certificates import CertificateAuthority
+from stepbridge.iot.registry.access import RegistryAccess
+from stepbridge.iot.registry.attachments import AttachmentService
+from stepbridge.iot.registry.certificates import CertificateService
+from stepbridge.iot.registry.core import RegistryCore
+from stepbridge.iot.registry.endpoints import EndpointService
+from stepbridge.iot.registry.policies import PolicyService
+from stepbridge.iot.registry.tags import TagService
+from stepbridge.iot.registry.things import ThingService
+from stepbridge.settings import Settings
+from stepbridge.store.database import Store
+from stepbridge.trace import Trace
+
+
+class Registry:
+    """Things, certificates and policies of one account in one region.
+
+    `endpoint` gives the address of the device gateway as `host:port`; it is asked at each DescribeEndpoint, so that
+    the gateway may come up later.  `services` serve the API `iot`, each operation in exactly one of them; `access`
+    answers the device gateway.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Clock,
+        trace: Trace,
+        authority: CertificateAuthority,
+        endpoint: Callable[[], str],
+    ) -> None:
+        core = RegistryCore(settings, store, clock, trace)
+        self.access = RegistryAccess(core)
+        self.services: list[Service] = [
+            ThingService(core),
+            CertificateService(core, authority),
+            PolicyService(core),
+            AttachmentService(core),
+            TagService(core),
+            EndpointService(core, endpoint),
+        ]
