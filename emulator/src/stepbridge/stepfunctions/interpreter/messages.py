@@ -46,7 +46,9 @@ class TaskFailed:
     task_id: int
     error: str | None
     cause: str | None
-    before_submit: bool = False  # the call itself failed to be made (history: TaskSubmitFailed, LambdaFunctionStartFailed …)
+    before_submit: bool = (
+        False  # the call itself failed to be made (history: TaskSubmitFailed, LambdaFunctionStartFailed …)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +149,14 @@ class CancelTimer:
 
 @dataclass(frozen=True, slots=True)
 class StartMapRun:
-    """Run a distributed Map: see `service/map_runs.py`.  `plan` is the Map state's evaluated fields."""
+    """Run a distributed Map: see `service/map_runs.py`.
+
+    `map_run_arn` is the run's name, already in the history.  `plan` is the Map state's evaluated fields, as described
+    in `interpreter/map_runs.py`, whose functions turn it and what the ItemReader read into the children's inputs.
+    """
 
     map_run_id: int
+    map_run_arn: str
     state_name: str
     plan: dict[str, Json]
 
@@ -171,9 +178,7 @@ class FinishExecution:
     cause: str | None = None
 
 
-Command = (
-    InvokeTask | CancelTask | StartTimer | CancelTimer | StartMapRun | CancelMapRun | FinishExecution
-)
+Command = InvokeTask | CancelTask | StartTimer | CancelTimer | StartMapRun | CancelMapRun | FinishExecution
 
 
 # --- History ---------------------------------------------------------------------------------------------------------

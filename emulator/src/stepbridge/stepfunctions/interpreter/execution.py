@@ -1,0 +1,56 @@
+"""What an execution is given from outside: who it is, what time it is, where tokens and chance come from."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from stepbridge.stepfunctions.interpreter.messages import Command, HistoryEvent
+
+if TYPE_CHECKING:
+    from stepbridge.stepfunctions.interpreter.state import ExecutionState
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionContext:
+    """Who the execution is: what the context object tells of it, and where it runs.
+
+    `start_time` is in seconds since the epoch.  `state_machine_arn` is the ARN without version or alias.  An Express
+    execution has no redrive count.
+    """
+
+    execution_arn: str
+    name: str
+    role_arn: str
+    start_time: float
+    state_machine_arn: str
+    state_machine_name: str
+    region: str
+    account: str
+    redrive_count: int = 0
+    express: bool = False
+    state_machine_version_arn: str | None = None
+    state_machine_alias_arn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the reducer may use of the world in one step.
+
+    `now` is the time of the event, in seconds since the epoch.  `new_task_token` makes a token for the task with the
+    given id.  `activity_exists` tells whether an activity, by its ARN, is there to be scheduled.
+    """
+
+    now: float
+    random: random.Random
+    new_task_token: Callable[[int], str]
+    activity_exists: Callable[[str], bool] = field(default=lambda arn: True)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one event led to: the new state, the history it wrote, and what the shell is to do."""
+
+    state: "ExecutionState"
+    history: list[HistoryEvent]
+    commands: list[Command]

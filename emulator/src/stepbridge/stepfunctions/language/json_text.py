@@ -1,0 +1,101 @@
+"""Reads JSON and, where it is not JSON, says so in the words of Jackson, the parser that AWS uses."""
+
+import json
+import re
+from typing import NoReturn
+
+from stepbridge.stepfunctions.language.values import Json
+
+_EXPECTED = "was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
+
+
+class InvalidJson(ValueError):
+    """The text is not JSON.  `message` and `location` are Jackson's."""
+
+    def __init__(self, message: str, location: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.location = location
+
+
+class DuplicateField(ValueError):
+    """An object has the same field twice."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise DuplicateField(name)
+            seen.add(name)
+    return members
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def parse(text: str, *, unique_fields: bool = False) -> Json:
+    """Parse `text`.  Raises InvalidJson; with `unique_fields` also DuplicateField."""
+    try:
+        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique if unique_fields else None)
+    except DuplicateField:
+        raise
+    except json.JSONDecodeError as problem:
+        raise _in_jackson_words(text, problem) from None
+    except (ValueError, RecursionError):
+        raise InvalidJson("Unexpected token", f"{_source(text)}; line: 1, column: 1]") from None
+
+
+def _source(text: str) -> str:
+    return (
+        f'[Source: (String)"{text[:500]}"'
+        if len(text) <= 500
+        else f'[Source: (String)"{text[:500]}"[truncated {len(text) - 500} chars]'
+    )
+
+
+def _in_jackson_words(text: str, problem: json.JSONDecodeError) -> InvalidJson:
+    """Jackson's message for a mistake; it counts columns to where it stopped reading."""
+    position = problem.pos
+    while position < len(text) and text[position] in " \t\r\n":
+        position += 1
+    if position >= len(text):
+        message, stopped = "Unexpected end-of-input", len(text)
+    elif word := re.compile(r"[A-Za-z_$][\w$]*").match(text, position):
+        if problem.msg.startswith("Expecting property name"):
+            message = f"{_character(text[position])}: was expecting double-quote to start field name"
+            stopped = position + 1
+        elif problem.msg.startswith("Expecting value"):
+            message, stopped = f"Unrecognized token '{word.group(0)}': {_EXPECTED}", word.end()
+        else:
+            message, stopped = _delimiter(problem, text[position]), position + 1
+    elif problem.msg.startswith("Expecting property name"):
+        message = f"{_character(text[position])}: was expecting double-quote to start field name"
+        stopped = position + 1
+    elif problem.msg.startswith("Expecting value"):
+        message, stopped = f"{_character(text[position])}: expected a valid value {_EXPECTED[14:]}", position + 1
+    else:
+        message, stopped = _delimiter(problem, text[position]), position + 1
+    line = text.count("\n", 0, stopped) + 1
+    # Jackson gives the column after the last character it read.
+    column = stopped - (text.rfind("\n", 0, stopped) + 1) + 1
+    return InvalidJson(message, f"{_source(text)}; line: {line}, column: {column}]")
+
+
+def _delimiter(problem: json.JSONDecodeError, character: str) -> str:
+    if problem.msg.startswith("Expecting ':'"):
+        return f"{_character(character)}: was expecting a colon to separate field name and value"
+    if problem.msg.startswith("Expecting ','"):
+        return f"{_character(character)}: was expecting comma to separate entries"
+    return f"{_character(character)}: {problem.msg}"
+
+
+def _character(character: str) -> str:
+    return f"Unexpected character ('{character}' (code {ord(character)}))"
