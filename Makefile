@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PIP_INSTALL := -m pip install --quiet --no-deps --no-compile --disable-pip-version-check
+PIP_INSTALL := -m pip install -qq --no-deps --no-compile --disable-pip-version-check
 PACKAGES := emulator/pyproject.toml on-prem-worker/pyproject.toml
 
 export SAM_CLI_TELEMETRY := 0
