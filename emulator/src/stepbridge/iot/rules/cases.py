@@ -22,6 +22,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from stepbridge.iot.mqtt.topics import basic_ingest_rule
 from stepbridge.iot.rules.sql import (
     UNDEFINED,
     VERSION_2016,
@@ -37,7 +38,6 @@ from stepbridge.iot.rules.sql import (
     Template,
     TopicTrie,
     Value,
-    basic_ingest,
 )
 from stepbridge.iot.rules.sql.values import equal, json_text, parse_json
 
@@ -167,7 +167,7 @@ def _payload(case: Mapping[str, Any]) -> bytes:
 
 
 def _input(topic: str, payload: bytes, context: Mapping[str, Any]) -> tuple[Input, bool]:
-    ingested = basic_ingest(topic)
+    ingested = basic_ingest_rule(topic)
     over_mqtt = context.get("protocol", "mqtt") != "http"
     mqtt5 = context.get("mqtt5") or {}
     message = Input(

@@ -13,7 +13,7 @@ The language: developerguide/iot-sql-reference.html of AWS IoT Core.
 from stepbridge.iot.rules.sql.errors import SqlError
 from stepbridge.iot.rules.sql.evaluation import Evaluation, ExternalCall, Failed, Input, Mqtt5Properties
 from stepbridge.iot.rules.sql.statement import NoMatch, Outcome, Output, Statement, Template
-from stepbridge.iot.rules.sql.topics import TopicTrie, basic_ingest
+from stepbridge.iot.rules.sql.topics import TopicTrie
 from stepbridge.iot.rules.sql.values import UNDEFINED, VERSION_2015, VERSION_2016, VERSIONS, Value
 
 __all__ = [
@@ -34,5 +34,4 @@ __all__ = [
     "Template",
     "TopicTrie",
     "Value",
-    "basic_ingest",
 ]

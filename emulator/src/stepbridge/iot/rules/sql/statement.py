@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from stepbridge.iot.mqtt.topics import filter_fault, limit_fault
 from stepbridge.iot.rules.sql.compiler import Compiler, Names
 from stepbridge.iot.rules.sql.errors import SqlError
 from stepbridge.iot.rules.sql.evaluation import Compiled, Evaluation, ExternalCall, Failed, Input, Stop
 from stepbridge.iot.rules.sql.parser import parse_statement, parse_template_expression
 from stepbridge.iot.rules.sql.printer import print_expression
-from stepbridge.iot.rules.sql.topics import filter_problem
 from stepbridge.iot.rules.sql.tree import Attribute, Binary, Column, Expression, Member, Star
 from stepbridge.iot.rules.sql.values import (
     UNDEFINED,
@@ -51,8 +51,10 @@ class Statement:
         self.version = version
         self.tree = tree = parse_statement(text)
         self.topic_filter = tree.topic_filter
-        if self.topic_filter is not None and (problem := filter_problem(self.topic_filter)):
-            raise SqlError(problem, text, tree.topic_filter_position)
+        if self.topic_filter is not None:
+            fault = filter_fault(self.topic_filter) or limit_fault(self.topic_filter)
+            if fault:
+                raise SqlError(f"the topic filter is not valid: {fault}", text, tree.topic_filter_position)
         compiler = Compiler(text, version)
         self._assignments: dict[str, Compiled] = {}
         for assignment in tree.assignments:

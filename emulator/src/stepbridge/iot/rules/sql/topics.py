@@ -1,39 +1,8 @@
-"""Topic filters of rules: which are valid, which topics they match, and many of them at once."""
+"""The filters of many rules at once."""
 
 from typing import Generic, TypeVar
 
-_MAX_BYTES = 256
-_MAX_SLASHES = 7
-_BASIC_INGEST = "$aws/rules/"
-
 Item = TypeVar("Item")
-
-
-def filter_problem(topic_filter: str) -> str | None:
-    """What is wrong with a topic filter, or None."""
-    if not topic_filter:
-        return "the topic filter is empty"
-    if len(topic_filter.encode(errors="replace")) > _MAX_BYTES:
-        return f"the topic filter is longer than {_MAX_BYTES} bytes"
-    levels = topic_filter.split("/")
-    if len(levels) - 1 > _MAX_SLASHES:
-        return f"the topic filter has more than {_MAX_SLASHES} slashes"
-    if "\0" in topic_filter:
-        return "the topic filter has a null character"
-    for index, level in enumerate(levels):
-        if "#" in level and (level != "#" or index != len(levels) - 1):
-            return "'#' stands for whole levels, and only at the end of a topic filter"
-        if "+" in level and level != "+":
-            return "'+' stands for one whole level of a topic filter"
-    return None
-
-
-def basic_ingest(topic: str) -> tuple[str, str] | None:
-    """The rule's name and the topic that is left of `$aws/rules/<name>[/<topic>]`, or None for any other topic."""
-    if not topic.startswith(_BASIC_INGEST):
-        return None
-    name, _, rest = topic[len(_BASIC_INGEST) :].partition("/")
-    return name, rest
 
 
 class TopicTrie(Generic[Item]):

@@ -1,0 +1,320 @@
+"""The rules engine: which rules a message concerns, and seeing their actions done.
+
+A message is evaluated at once, which takes microseconds; what its actions do goes on in tasks, a bounded number at a
+time.  A message of quality of service 1 is acknowledged to its publisher when it has been accepted, so its deliveries
+are rows in the database until they are done, and are taken up again after a restart.
+"""
+
+import asyncio
+import base64
+import json
+import uuid
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from stepbridge.api.errors import AwsError
+from stepbridge.clock import Clock
+from stepbridge.iot.message import Message, MessageProperties
+from stepbridge.iot.mqtt.topics import basic_ingest_rule
+from stepbridge.iot.rules.actions import Action, ActionError, Delivery, Services, error_message
+from stepbridge.iot.rules.external import ExternalFunctions
+from stepbridge.iot.rules.rule import Rule
+from stepbridge.iot.rules.sql import (
+    Evaluation,
+    ExternalCall,
+    Failed,
+    Input,
+    Mqtt5Properties,
+    NoMatch,
+    Output,
+    TopicTrie,
+    Value,
+)
+from stepbridge.iot.rules.sql.values import json_text
+from stepbridge.settings import Settings
+from stepbridge.store import Store
+from stepbridge.trace import Trace
+
+_TABLES = """
+CREATE TABLE rules_rule (
+    name TEXT PRIMARY KEY,
+    payload TEXT NOT NULL,
+    created_at REAL NOT NULL
+) STRICT;
+CREATE TABLE rules_delivery (
+    id INTEGER PRIMARY KEY,
+    rule TEXT NOT NULL,
+    message TEXT NOT NULL,
+    payload BLOB NOT NULL
+) STRICT;
+"""
+
+MAX_RUNNING = 256
+# Waiting deliveries beyond this are dropped, with a hop that says so: AWS throttles too (RuleMessageThrottled).
+MAX_WAITING = 100_000
+# developerguide/iot-rule-actions.html: "AWS IoT might make multiple attempts to perform an action".
+_RETRY_AFTER = (0.1, 0.4)
+_TRANSIENT = ("Throttling", "TooManyRequests", "ServiceUnavailable", "InternalFailure", "InternalServerError")
+
+
+class RulesEngine:
+    """The rules of one emulator, and the messages on their way through them."""
+
+    def __init__(self, settings: Settings, store: Store, clock: Clock, trace: Trace, services: Services) -> None:
+        store.migrate("rules", [_TABLES])
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._trace = trace
+        self._services = services
+        self._external = ExternalFunctions(settings, clock, services)
+        self._rules: dict[str, Rule] = {}
+        self._trie: TopicTrie[Rule] = TopicTrie()
+        self._waiting: deque[tuple[Rule, Message, Evaluation, int | None]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        last = store.query_one("SELECT max(id) AS id FROM rules_delivery")
+        self._last_row: int = (last and last["id"]) or 0
+        for row in store.query("SELECT name, payload, created_at FROM rules_rule"):
+            self._rules[row["name"]] = Rule(row["name"], json.loads(row["payload"]), row["created_at"])
+        self._index()
+
+    # Rules
+
+    @property
+    def rules(self) -> Mapping[str, Rule]:
+        """All rules by name."""
+        return self._rules
+
+    def arn(self, name: str) -> str:
+        """The ARN of the rule `name`."""
+        return f"arn:aws:iot:{self._settings.region}:{self._settings.account}:rule/{name}"
+
+    def put(self, rule: Rule) -> None:
+        """Create or replace a rule."""
+        self._store.execute(
+            "INSERT OR REPLACE INTO rules_rule VALUES (?, ?, ?)", (rule.name, json.dumps(rule.payload), rule.created_at)
+        )
+        self._rules[rule.name] = rule
+        self._index()
+
+    def remove(self, name: str) -> None:
+        """Delete a rule, if it is there."""
+        if self._rules.pop(name, None) is not None:
+            self._store.execute("DELETE FROM rules_rule WHERE name = ?", (name,))
+            self._index()
+
+    def _index(self) -> None:
+        self._trie = TopicTrie()
+        for rule in self._rules.values():
+            if not rule.is_disabled and rule.statement.topic_filter is not None:
+                self._trie.add(rule.statement.topic_filter, rule)
+
+    # Messages
+
+    def start(self) -> None:
+        """Go on with what had been accepted and was not done when the emulator ended."""
+        for row in self._store.query("SELECT id, rule, message, payload FROM rules_delivery ORDER BY id"):
+            rule = self._rules.get(row["rule"])
+            if rule is None:
+                self._done(row["id"])
+                continue
+            message = _read_message(row["message"], row["payload"])
+            self._enqueue(rule, message, self._evaluation(rule, message), row["id"])
+
+    async def stop(self) -> None:
+        """End all that is under way; deliveries in the database are done after the next start."""
+        self._waiting.clear()
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def idle(self) -> None:
+        """Return when nothing is under way."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    def accept(self, message: Message) -> None:
+        """Take a message that the broker has accepted through the rules it concerns.
+
+        Returns at once.  For quality of service 1 the broker acknowledges after `store.committed()`.
+        """
+        ingested = basic_ingest_rule(message.topic)
+        rules = self._trie.find(message.topic) if ingested is None else self._ingesting(ingested[0], message)
+        if rules and message.trace_id is None:
+            message = replace(message, trace_id=str(uuid.uuid4()))
+        for rule in rules:
+            self._consider(rule, message)
+
+    def _ingesting(self, name: str, message: Message) -> list[Rule]:
+        rule = self._rules.get(name)
+        if rule is None or rule.is_disabled:
+            what = "is disabled" if rule else "does not exist"
+            self._emit("rule-not-found", f"{message.topic}: the rule {name} {what}", name, message)
+            return []
+        return [rule]
+
+    def _consider(self, rule: Rule, message: Message) -> None:
+        evaluation = self._evaluation(rule, message)
+        outcome = rule.statement.run(evaluation)
+        if isinstance(outcome, NoMatch):
+            self._emit("no-match", f"{rule.name} does not match {message.topic}: {outcome.reason}", rule.name, message)
+        elif isinstance(outcome, Failed):
+            self._emit("sql-failed", f"{rule.name} failed: {outcome.message}", rule.name, message)
+        elif rule.actions:
+            row = None
+            if message.qos > 0:
+                self._last_row += 1
+                row = self._last_row
+                self._store.execute(
+                    "INSERT INTO rules_delivery VALUES (?, ?, ?, ?)",
+                    (row, rule.name, _write_message(message), message.payload),
+                )
+            self._enqueue(rule, message, evaluation, row)
+
+    def _evaluation(self, rule: Rule, message: Message) -> Evaluation:
+        ingested = basic_ingest_rule(message.topic)
+        properties = message.properties
+        return rule.statement.start(
+            Input(
+                topic=message.topic if ingested is None else ingested[1],
+                payload=message.payload,
+                timestamp=int(self._clock.now() * 1000),
+                account=self._settings.account,
+                client_id=message.client_id,
+                principal=message.principal,
+                source_ip=message.source_ip,
+                trace_id=None if message.client_id is None else message.trace_id,
+                properties=_NO_PROPERTIES if properties == _NO_MESSAGE_PROPERTIES else _mqtt5(properties),
+                seed=uuid.uuid4().int,
+            )
+        )
+
+    # Deliveries
+
+    def _enqueue(self, rule: Rule, message: Message, evaluation: Evaluation, row: int | None) -> None:
+        if len(self._waiting) >= MAX_WAITING:
+            text = f"{rule.name}: dropped a message on {message.topic}, {MAX_WAITING} others wait for their actions"
+            self._emit("throttled", text, rule.name, message)
+            self._done(row)
+            return
+        self._waiting.append((rule, message, evaluation, row))
+        if len(self._running) < MAX_RUNNING:
+            task = asyncio.get_running_loop().create_task(self._work())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _work(self) -> None:
+        """See deliveries done, one after another, as long as there are any."""
+        while self._waiting:
+            rule, message, evaluation, row = self._waiting.popleft()
+            try:
+                await self._deliver(rule, message, evaluation)
+            except Exception as error:  # a mistake of ours: tell it, and go on with the others
+                text = f"{rule.name}: {type(error).__name__} in stepbridge: {error}"
+                self._emit("action-failed", text, rule.name, message)
+            self._done(row)
+
+    def _done(self, row: int | None) -> None:
+        if row is not None:
+            self._store.execute("DELETE FROM rules_delivery WHERE id = ?", (row,))
+
+    async def _deliver(self, rule: Rule, message: Message, evaluation: Evaluation) -> None:
+        arn = self.arn(rule.name)
+
+        async def resolve(evaluation: Evaluation, call: ExternalCall) -> None:
+            evaluation.answer(call, await self._external.answer(call, arn, evaluation.version))
+
+        while isinstance(outcome := rule.statement.run(evaluation), ExternalCall):
+            await resolve(evaluation, outcome)
+        if not isinstance(outcome, Output):
+            why = outcome.reason if isinstance(outcome, NoMatch) else outcome.message
+            event = "no-match" if isinstance(outcome, NoMatch) else "sql-failed"
+            self._emit(event, f"{rule.name}: {why}", rule.name, message)
+            return
+        self._emit("rule-matched", f"{rule.name} matched {message.topic}", rule.name, message)
+        delivery = Delivery(
+            rule.name, arn, message, evaluation, outcome, self._settings, self._clock, self._services, resolve
+        )
+        results = await asyncio.gather(*[self._act(action, delivery) for action in rule.actions])
+        failures = [result for result in results if result is not None]
+        if failures and rule.error_action is not None:
+            value = _failures(delivery, failures)
+            output = Output(value, json_text(value).encode(errors="replace"))
+            await self._act(rule.error_action, replace(delivery, output=output))
+
+    async def _act(self, action: Action, delivery: Delivery) -> dict[str, Any] | None:
+        """Carry out one action; what the error action is told of its failure, None if it is done."""
+        name, message = delivery.rule_name, delivery.message
+        for wait in (*_RETRY_AFTER, None):
+            try:
+                resources = await action.run(delivery)
+            except (AwsError, ActionError) as error:
+                if wait is not None and _is_transient(error):
+                    await self._clock.sleep(wait)
+                    continue
+                text = error_message(action, delivery, error)
+                self._emit("action-failed", f"{name}: {text}", name, message, action=action.name, error=str(error))
+                return {"failedAction": action.log_name, "failedResource": action.target(), "errorMessage": text}
+            what = ", ".join(resources.values())
+            self._emit("action-done", f"{name}: {action.name} → {what}", name, message, action=action.name, **resources)
+            break
+        return None
+
+    def _emit(self, event: str, text: str, rule: str, message: Message, **fields: object) -> None:
+        self._trace.emit("rules", event, text, rule=rule, topic=message.topic, trace_id=message.trace_id, **fields)
+
+
+_NO_MESSAGE_PROPERTIES = MessageProperties()
+_NO_PROPERTIES = Mqtt5Properties()
+
+
+def _mqtt5(properties: MessageProperties) -> Mqtt5Properties:
+    correlation = properties.correlation_data
+    return Mqtt5Properties(
+        content_type=properties.content_type,
+        format_indicator=None if properties.payload_is_utf8 is None else _FORMAT_INDICATORS[properties.payload_is_utf8],
+        response_topic=properties.response_topic,
+        correlation_data=None if correlation is None else base64.b64encode(correlation).decode(),
+        user_properties=properties.user_properties,
+    )
+
+
+_FORMAT_INDICATORS = {True: "UTF8_DATA", False: "UNSPECIFIED_BYTES"}
+
+
+def _is_transient(error: AwsError | ActionError) -> bool:
+    return isinstance(error, AwsError) and (
+        (error.status or 400) >= 500 or error.status == 429 or error.code.startswith(_TRANSIENT)
+    )
+
+
+def _failures(delivery: Delivery, failures: list[dict[str, Any]]) -> dict[str, Value]:
+    """The error action's message: developerguide/rule-error-handling.html."""
+    message = delivery.message
+    return {
+        "ruleName": delivery.rule_name,
+        "topic": message.topic,
+        "cloudwatchTraceId": message.trace_id,
+        "clientId": "n/a" if message.client_id is None else message.client_id,
+        "base64OriginalPayload": base64.b64encode(message.payload).decode(),
+        "failures": list(failures),
+    }
+
+
+def _write_message(message: Message) -> str:
+    members = asdict(message)
+    del members["payload"]
+    correlation = message.properties.correlation_data
+    members["properties"]["correlation_data"] = None if correlation is None else correlation.hex()
+    return json.dumps(members)
+
+
+def _read_message(text: str, payload: bytes) -> Message:
+    members = json.loads(text)
+    properties = members.pop("properties")
+    if properties["correlation_data"] is not None:
+        properties["correlation_data"] = bytes.fromhex(properties["correlation_data"])
+    properties["user_properties"] = tuple((key, value) for key, value in properties["user_properties"])
+    return Message(**members, payload=payload, properties=MessageProperties(**properties))
