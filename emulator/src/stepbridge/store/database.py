@@ -75,6 +75,10 @@ class Store:
         if self._commit is not None:
             await asyncio.shield(self._commit)
 
+    def pending_commit(self) -> "asyncio.Future[None] | None":
+        """What :meth:`committed` waits for, for those who take a callback: None if nothing is left to commit."""
+        return self._commit
+
     def close(self) -> None:
         """Commit what is open and close the file."""
         self._end()

@@ -1,0 +1,168 @@
+"""The device gateway: listens with mutual TLS, and knows who is connected."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+
+from stepbridge.clock import Clock
+from stepbridge.iot.access import Access
+from stepbridge.iot.broker.connection import DeviceConnection
+from stepbridge.iot.broker.core import Core, CoreSession, Safe
+from stepbridge.iot.broker.trust import explain, prepare, trust
+from stepbridge.iot.broker.wheel import TimerWheel
+from stepbridge.iot.message import Message
+from stepbridge.iot.mqtt.reason import ReasonCode
+from stepbridge.trace import Trace
+
+HANDSHAKE_TIMEOUT = 10  # seconds
+_BACKLOG = 1024
+
+Accept = Callable[[Message, CoreSession | None], Safe]
+
+
+class Gateway:
+    """Accepts devices and keeps track of their connections.
+
+    `accept` is what to do with a message that a device may publish, and on which session it came.
+    """
+
+    def __init__(
+        self, clock: Clock, trace: Trace, access: Access, core: Core, context: ssl.SSLContext, accept: Accept
+    ) -> None:
+        self.clock = clock
+        self.access = access
+        self.core = core
+        self.accept = accept
+        self.wheel = TimerWheel(clock)
+        self._trace = trace
+        self._context = context
+        self._connections: set[DeviceConnection] = set()
+        self._by_client_id: dict[str, DeviceConnection] = {}
+        self._to_flush: list[DeviceConnection] = []
+        self._listeners: list[socket.socket] = []
+        self._acceptors: list[asyncio.Task[None]] = []
+        self._handshakes: set[asyncio.Task[None]] = set()
+        prepare(context)
+
+    def trust(self, certificate: str | bytes) -> None:
+        """Let holders of this certificate (PEM or DER), or of one it signed, through the TLS handshake."""
+        trust(self._context, certificate)
+
+    async def start(self, host: str, ports: Sequence[int]) -> list[int]:
+        """Listen; the answer is the ports, where 0 has become a free one.  Raises OSError if one is taken."""
+        loop = asyncio.get_running_loop()
+        try:
+            for port in ports:
+                self._listeners.append(_listen(host, port))
+        except OSError:
+            for listener in self._listeners:
+                listener.close()
+            raise
+        self._acceptors = [loop.create_task(self._accept_from(listener)) for listener in self._listeners]
+        return [listener.getsockname()[1] for listener in self._listeners]
+
+    async def stop(self) -> None:
+        """Tell every client that the server shuts down, and close all."""
+        for task in (*self._acceptors, *self._handshakes):
+            task.cancel()
+        await asyncio.gather(*self._acceptors, *self._handshakes, return_exceptions=True)
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(self._connections):
+            connection.close(ReasonCode.SERVER_SHUTTING_DOWN, "SERVER_INITIATED_DISCONNECT", "the emulator stops")
+        self.wheel.stop()
+
+    async def _accept_from(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                client, _ = await loop.sock_accept(listener)
+            except OSError as error:  # out of file descriptors: those who are connected go on
+                self.tell("accept-failed", f"cannot accept a connection: {error}")
+                await self.clock.sleep(1)
+                continue
+            task = loop.create_task(self._handshake(client))
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshakes.discard)
+
+    async def _handshake(self, client: socket.socket) -> None:
+        try:
+            address = client.getpeername()[0]
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: DeviceConnection(self),
+                client,
+                ssl=self._context,
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
+                ssl_shutdown_timeout=HANDSHAKE_TIMEOUT,
+            )
+        except (OSError, ssl.SSLError) as error:
+            self.tell("connect-refused", f"{address} is refused: {explain(error)}", address=address)
+            client.close()
+
+    # For the connections
+
+    def tell(self, event: str, text: str, **fields: object) -> None:
+        self._trace.emit("iot", event, text, **fields)
+
+    def add(self, connection: DeviceConnection) -> None:
+        self._connections.add(connection)
+        self.wheel.watch(connection)
+
+    def remove(self, connection: DeviceConnection) -> None:
+        self._connections.discard(connection)
+
+    def take_over(self, client_id: str, connection: DeviceConnection) -> None:
+        """The newest connection with a client id wins (MQTT-3.1.4-3)."""
+        previous = self._by_client_id.get(client_id)
+        if previous is not None:
+            text = f"another connection, from {connection.address}, uses its client id"
+            previous.close(ReasonCode.SESSION_TAKEN_OVER, "DUPLICATE_CLIENTID", text)
+        self._by_client_id[client_id] = connection
+
+    def forget(self, connection: DeviceConnection) -> None:
+        """The session of this connection is over."""
+        client_id = connection.client_id
+        if client_id is not None and self._by_client_id.get(client_id) is connection:
+            del self._by_client_id[client_id]
+
+    def flush_later(self, connection: DeviceConnection) -> None:
+        if not self._to_flush:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._to_flush.append(connection)
+
+    def _flush(self) -> None:
+        connections, self._to_flush = self._to_flush, []
+        for connection in connections:
+            connection.flush()
+
+    # For the broker
+
+    def disconnect(self, client_id: str, text: str) -> bool:
+        """Close the connection of a client; whether there was one."""
+        connection = self._by_client_id.get(client_id)
+        if connection is None:
+            return False
+        connection.close(ReasonCode.ADMINISTRATIVE_ACTION, "API_INITIATED_DISCONNECT", text)
+        return True
+
+    def revoke(self, principal: str) -> None:
+        """Close every connection made with this certificate."""
+        for connection in [each for each in self._connections if each.principal == principal]:
+            text = "its certificate is no longer active and attached"
+            connection.close(ReasonCode.NOT_AUTHORIZED, "FORBIDDEN_ACCESS", text)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
