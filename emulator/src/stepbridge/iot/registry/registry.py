@@ -7,11 +7,15 @@ from stepbridge.clock import Clock
 from stepbridge.iot.certificates import CertificateAuthority
 from stepbridge.iot.registry.access import RegistryAccess
 from stepbridge.iot.registry.attachments import AttachmentService
+from stepbridge.iot.registry.authorities import AuthorityService
+from stepbridge.iot.registry.authorization import AuthorizationService
 from stepbridge.iot.registry.certificates import CertificateService
 from stepbridge.iot.registry.core import RegistryCore
 from stepbridge.iot.registry.endpoints import EndpointService
 from stepbridge.iot.registry.policies import PolicyService
 from stepbridge.iot.registry.tags import TagService
+from stepbridge.iot.registry.thing_groups import ThingGroupService
+from stepbridge.iot.registry.thing_types import ThingTypeService
 from stepbridge.iot.registry.things import ThingService
 from stepbridge.settings import Settings
 from stepbridge.store.database import Store
@@ -39,9 +43,13 @@ class Registry:
         self.access = RegistryAccess(core)
         self.services: list[Service] = [
             ThingService(core),
+            ThingTypeService(core),
+            ThingGroupService(core),
             CertificateService(core, authority),
+            AuthorityService(core),
             PolicyService(core),
             AttachmentService(core),
+            AuthorizationService(core, self.access),
             TagService(core),
             EndpointService(core, endpoint),
         ]
