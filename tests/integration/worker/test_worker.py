@@ -64,7 +64,7 @@ Start = Callable[[Callable[[object], object]], Running]
 def start(environment: dict[str, str], broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts workers for the broker, which connect again at once."""
     monkeypatch.setattr(worker_module, "RECONNECT_SECONDS", (0.02, 0.1))
-    monkeypatch.setattr(worker_module, "CONFIRMATION_SECONDS", 1.0)
+    monkeypatch.setattr(worker_module, "CONFIRMATION_SECONDS", 0.2)
     started: list[Running] = []
 
     def start(do_job: Callable[[object], object]) -> Running:
@@ -271,7 +271,13 @@ def test_connects_when_the_endpoint_appears(
     caplog.set_level(logging.INFO)
     broker.close()
     failed = threading.Event()
-    caplog.handler.addFilter(lambda record: failed.set() or True if "No connection to" in record.msg else True)
+
+    def notice(record: logging.LogRecord) -> bool:
+        if "No connection to" in record.msg:
+            failed.set()
+        return True
+
+    caplog.handler.addFilter(notice)
     start(echo)
     assert failed.wait(PATIENCE_SECONDS)
     later = Broker(server_context, broker.port)

@@ -4,7 +4,8 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -36,17 +37,25 @@ class Api:
     """Routes each request to the emulator's own services or to moto."""
 
     def __init__(
-        self, settings: Settings, store: Store, trace: Trace, dispatcher: Dispatcher, moto: MotoBackend
+        self,
+        settings: Settings,
+        store: Store,
+        trace: Trace,
+        dispatcher: Dispatcher,
+        moto: MotoBackend,
+        endpoints: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._settings = settings
         self._store = store
         self._trace = trace
         self._dispatcher = dispatcher
         self._moto = moto
+        self._endpoints = endpoints
         self._streams = TraceStreams(trace)
         self.application = Starlette(
             routes=[
                 Route("/_stepbridge/health", self._health),
+                Route("/_stepbridge/endpoints", self._where),
                 Route("/_stepbridge/trace", self._trace_stream),
                 Mount("/", app=self._aws),
             ]
@@ -59,6 +68,11 @@ class Api:
     async def _health(self, request: Request) -> Response:
         del request
         return JSONResponse({"status": "ready", "account": self._settings.account, "region": self._settings.region})
+
+    async def _where(self, request: Request) -> Response:
+        if (reason := refusal(request.method, request.headers)) is not None:
+            return PlainTextResponse(reason, status_code=403)
+        return JSONResponse(dict(self._endpoints()))
 
     async def _trace_stream(self, request: Request) -> Response:
         if (reason := refusal(request.method, request.headers)) is not None:

@@ -22,7 +22,7 @@ from stepbridge.cli.errors import CommandError
 
 CERTIFICATE_FILE = "certificate.pem"
 KEY_FILE = "private.key"
-ROOT_CA_FILE = "root-ca.pem"
+ROOT_CA_FILE = "root-CA.pem"
 ENVIRONMENT_FILE = "worker.env"
 
 

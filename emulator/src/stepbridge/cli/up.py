@@ -158,12 +158,11 @@ def _announce(display: "Display", settings: Settings, endpoints: Mapping[str, ob
         f"  MQTT       {endpoints['mqtt_host']}:{endpoints['mqtt_port']}  (root certificate: {endpoints['root_ca']})"
     )
     display.line(f"  Data       {'in memory' if settings.memory else settings.data_dir}")
-    taken = {
-        settings.http_port: str(endpoints["http"]).rpartition(":")[2],
-        settings.mqtt_port: str(endpoints["mqtt_port"]),
-    }
-    for wanted, used in taken.items():
-        if wanted and str(wanted) != used:
+    for wanted, used in (
+        (settings.http_port, int(str(endpoints["http"]).rpartition(":")[2])),
+        (settings.mqtt_port, endpoints["mqtt_port"]),
+    ):
+        if wanted not in (0, used):
             display.line(f"Port {wanted} is taken, so this uses {used}.", style="yellow")
     display.line(
         f"\nexport AWS_ENDPOINT_URL={endpoints['http']} AWS_DEFAULT_REGION={endpoints['region']} "
