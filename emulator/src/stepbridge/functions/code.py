@@ -74,7 +74,7 @@ def _check(archive: bytes) -> None:
     for member in members:
         if _escapes(member):
             raise invalid(
-                f"Could not unzip uploaded file: {member.filename!r} would lie outside of the function's folder. "
+                f"Could not unzip uploaded file: {member.filename!r} is outside of the function's folder. "
                 "Please check your file, then try to upload again."
             )
 

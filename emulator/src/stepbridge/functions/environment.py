@@ -76,6 +76,34 @@ class Outcome:
     duration: float
 
 
+class InitError(Exception):
+    """A handler that could not be loaded.
+
+    `document` is what the runtime reports of it; without one, `error_type` and `message` say it.
+    """
+
+    def __init__(self, error_type: str, message: str, *, document: bytes | None = None, log_tail: bytes = b"") -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.message = message
+        self.document = document
+        self.log_tail = log_tail
+
+    def outcome(self, request_id: str) -> Outcome:
+        """How the invocation that the environment was started for fails."""
+        document = self.document or error_document(self.error_type, f"RequestId: {request_id} Error: {self.message}")
+        return Outcome(document, "Unhandled", self.log_tail, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """The invocation that an environment is busy with."""
+
+    invocation: Invocation
+    outcome: asyncio.Future[Outcome]
+    began: float
+
+
 class Environment:
     """One environment.
 
@@ -109,11 +137,9 @@ class Environment:
         self._process: int | None = None
         self._server: asyncio.Server | None = None
         self._answer: Answer | None = None
-        self._initialized: asyncio.Future[Outcome | None] | None = None
+        self._initialized: asyncio.Future[None] | None = None
         self._init_duration: float | None = None
-        self._outcome: asyncio.Future[Outcome] | None = None
-        self._invocation: Invocation | None = None
-        self._began = 0.0
+        self._running: _Running | None = None
         self._timer: Timer | None = None
         self._log_descriptor = -1
         self._log_partial = b""
@@ -122,28 +148,30 @@ class Environment:
 
     # Starting
 
-    async def start(self) -> Outcome | None:
-        """Start the process and load the handler.  None when it is ready, else how the first invocation fails."""
-        for limit in (INIT_TIMEOUT, float(self.plan.timeout)):
-            began = self._clock.now()
+    async def start(self) -> None:
+        """Start the process and load the handler.  Raises InitError; the environment has then ended."""
+        began = self._clock.now()
+        try:
             try:
-                failure = await self._initialize(limit)
-            except (LaunchError, OSError) as error:
-                self.end()
-                return Outcome(_error_document("Runtime.Unknown", str(error)), "Unhandled", b"", 0.0)
-            if failure is None:
-                self._init_duration = self._clock.now() - began
-                return None
-            if failure.error != "timeout":
-                self.end()
-                return failure
-            # An init that is too slow is stopped and tried again under the function's own timeout.
-            self._log(f"INIT_REPORT Init Duration: {limit * 1000:.2f} ms\tPhase: init\tStatus: timeout")
-            self._stop_process()
-        self.end()
-        return Outcome(b"", "timeout", b"", float(self.plan.timeout))
+                await self._initialize(INIT_TIMEOUT)
+            except TimeoutError:
+                # An init that is too slow is stopped, and tried again under the function's own timeout.
+                self._log(f"INIT_REPORT Init Duration: {INIT_TIMEOUT * 1000:.2f} ms\tPhase: init\tStatus: timeout")
+                self._stop_process()
+                await self._initialize(self.plan.timeout)
+        except TimeoutError:
+            self.end()
+            raise InitError("Sandbox.Timedout", f"Task timed out after {self.plan.timeout:.2f} seconds") from None
+        except (LaunchError, OSError) as error:
+            self.end()
+            raise InitError("Runtime.Unknown", str(error)) from error
+        except BaseException:
+            self.end()
+            raise
+        self._init_duration = self._clock.now() - began
 
-    async def _initialize(self, limit: float) -> Outcome | None:
+    async def _initialize(self, limit: float) -> None:
+        """Raises InitError, LaunchError, or TimeoutError when it takes longer than `limit` seconds."""
         self._initialized = initialized = asyncio.get_running_loop().create_future()
         self._server, address = await runtime_api.serve(self, self._host)
         self._temporary = tempfile.mkdtemp(prefix="stepbridge-lambda-")
@@ -162,19 +190,23 @@ class Environment:
             process = await self._launcher.launch(request, lambda status: self._on_exit(initialized, status))
         finally:
             os.close(writing)
-        if self.ended or initialized.done():
-            _kill(process)
-            return await initialized if initialized.done() else Outcome(b"", "ended", b"", 0.0)
-        self._process = process
-        self._timer = self._clock.call_at(
-            self._clock.now() + limit, lambda: self._initialize_done(Outcome(b"", "timeout", b"", limit))
-        )
-        return await initialized
+        if self.ended:
+            kill_group(process)
+        else:
+            self._process = process
+            self._timer = self._clock.call_at(
+                self._clock.now() + limit, lambda: self._initialization_ends(TimeoutError())
+            )
+        await initialized
 
-    def _initialize_done(self, failure: Outcome | None) -> None:
+    def _initialization_ends(self, error: Exception | None) -> None:
+        if self._initialized is None or self._initialized.done():
+            return
         self._cancel_timer()
-        if self._initialized is not None and not self._initialized.done():
-            self._initialized.set_result(failure)
+        if error is None:
+            self._initialized.set_result(None)
+        else:
+            self._initialized.set_exception(error)
 
     def _variables(self, address: str) -> dict[str, str]:
         return {
@@ -190,13 +222,12 @@ class Environment:
 
     async def run(self, invocation: Invocation) -> Outcome:
         """Run `invocation`; the environment must be idle.  Never raises for what the handler does."""
-        assert self._answer is not None
-        assert self._outcome is None
         answer, self._answer = self._answer, None
-        self._outcome = outcome = asyncio.get_running_loop().create_future()
-        self._invocation = invocation
-        self._began = self._clock.now()
-        deadline = self._began + self.plan.timeout
+        if answer is None or self._running is not None:
+            raise RuntimeError("An execution environment takes one invocation at a time")
+        began = self._clock.now()
+        deadline = began + self.plan.timeout
+        running = self._running = _Running(invocation, asyncio.get_running_loop().create_future(), began)
         self._tail.clear()
         self._log(f"START RequestId: {invocation.request_id} Version: {self.plan.version}")
         headers = {
@@ -204,42 +235,35 @@ class Environment:
             "Lambda-Runtime-Deadline-Ms": str(int(deadline * 1000)),
             "Lambda-Runtime-Invoked-Function-Arn": invocation.arn,
             "Lambda-Runtime-Trace-Id": (
-                f"Root=1-{int(self._began):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0"
+                f"Root=1-{int(began):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0"
             ),
         }
         if invocation.client_context is not None:
             headers["Lambda-Runtime-Client-Context"] = invocation.client_context
-        self._timer = self._clock.call_at(deadline, self._on_timeout)
+        self._timer = self._clock.call_at(deadline, lambda: self._on_timeout(running))
         self._signal(signal.SIGCONT)
         answer(headers, invocation.payload)
-        return await outcome
+        return await running.outcome
 
-    def _on_timeout(self) -> None:
-        assert self._invocation is not None
-        limit = f"{self.plan.timeout:.2f}"
+    def _on_timeout(self, running: _Running) -> None:
+        request_id = running.invocation.request_id
+        message = f"Task timed out after {self.plan.timeout:.2f} seconds"
         self._read_log()
-        self._log(
-            f"{iso_timestamp(self._clock.now())} {self._invocation.request_id} Task timed out after {limit} seconds\n"
-        )
-        payload = _error_document(
-            "Sandbox.Timedout", f"RequestId: {self._invocation.request_id} Error: Task timed out after {limit} seconds"
-        )
-        self._finish(payload, "Unhandled", "Status: timeout")
+        self._log(f"{iso_timestamp(self._clock.now())} {request_id} {message}\n")
+        payload = error_document("Sandbox.Timedout", f"RequestId: {request_id} Error: {message}")
+        self._finish(running, payload, "Unhandled", "Status: timeout")
         self.end()
 
-    def _finish(self, payload: bytes, error: str | None, note: str = "") -> None:
+    def _finish(self, running: _Running, payload: bytes, error: str | None, note: str = "") -> None:
         """Complete the running invocation."""
-        invocation, outcome = self._invocation, self._outcome
-        assert invocation is not None
-        assert outcome is not None
         self._cancel_timer()
-        self._invocation = self._outcome = None
-        duration = self._clock.now() - self._began
+        self._running = None
+        duration = self._clock.now() - running.began
         self._read_log()
-        self._log(f"END RequestId: {invocation.request_id}")
-        self._log(self._report(invocation.request_id, duration, note))
-        if not outcome.done():
-            outcome.set_result(Outcome(payload, error, bytes(self._tail[-_LOG_TAIL:]), duration))
+        self._log(f"END RequestId: {running.invocation.request_id}")
+        self._log(self._report(running.invocation.request_id, duration, note))
+        if not running.outcome.done():
+            running.outcome.set_result(Outcome(payload, error, bytes(self._tail[-_LOG_TAIL:]), duration))
 
     def _report(self, request_id: str, duration: float, note: str) -> str:
         init, self._init_duration = self._init_duration, None
@@ -265,30 +289,33 @@ class Environment:
         self._signal(signal.SIGSTOP)
         self.idle_since = self._clock.now()
         if self._initialized is not None and not self._initialized.done():
-            self._initialize_done(None)
+            self._initialization_ends(None)
         else:
             self._on_idle(self)
 
-    def on_response(self, request_id: str, payload: bytes, error_type: str | None) -> bool:
-        """The handler returned, or raised."""
-        if self._invocation is None or self._invocation.request_id != request_id:
+    def on_response(self, request_id: str, payload: bytes, *, failed: bool) -> bool:
+        """The handler returned, or raised; False if no such invocation runs."""
+        running = self._running
+        if running is None or running.invocation.request_id != request_id:
             return False
-        if error_type is not None:
-            # The handler's files lie in /var/task on AWS, and that is what its stack traces say there.
-            payload = payload.replace(f"{self.plan.code}/".encode(), b"/var/task/")
-            self._finish(payload, "Unhandled")
+        if failed:
+            self._finish(running, self._as_on_aws(payload), "Unhandled")
         elif len(payload) > MAX_RESPONSE:
             message = f"Response payload size exceeded maximum allowed payload size ({MAX_RESPONSE} bytes)."
-            self._finish(_error_document("Function.ResponseSizeTooLarge", message), "Unhandled")
+            self._finish(running, error_document("Function.ResponseSizeTooLarge", message), "Unhandled")
         else:
-            self._finish(payload, None)
+            self._finish(running, payload, None)
         return True
 
     def on_init_error(self, payload: bytes) -> None:
         """The handler could not be loaded."""
         self._read_log()
-        payload = payload.replace(f"{self.plan.code}/".encode(), b"/var/task/")
-        self._initialize_done(Outcome(payload, "Unhandled", bytes(self._tail[-_LOG_TAIL:]), 0.0))
+        document = self._as_on_aws(payload)
+        self._initialization_ends(InitError("", "", document=document, log_tail=bytes(self._tail[-_LOG_TAIL:])))
+
+    def _as_on_aws(self, payload: bytes) -> bytes:
+        """A stack trace with the handler's files where they are on AWS."""
+        return payload.replace(f"{self.plan.code}/".encode(), b"/var/task/")
 
     # Ending
 
@@ -297,9 +324,9 @@ class Environment:
         if self.ended:
             return
         self.ended = True
-        if self._invocation is not None:
-            self._fail_by_exit("exit status 1")
-        self._initialize_done(Outcome(b"", "ended", b"", 0.0))
+        if self._running is not None:
+            self._fail_by_exit(self._running, -signal.SIGKILL)
+        self._initialization_ends(InitError("Runtime.ExitError", "The execution environment was ended."))
         self._stop_process()
         self._on_end(self)
 
@@ -320,28 +347,22 @@ class Environment:
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary = ""
 
-    def _on_exit(self, initialized: "asyncio.Future[Outcome | None]", status: int) -> None:
+    def _on_exit(self, initialized: asyncio.Future[None], status: int) -> None:
         if self.ended or initialized is not self._initialized:  # killed by us
             return
         self._process = None
-        how = f"exit status {status}" if status >= 0 else f"signal: {_signal_name(-status)}"
-        if self._invocation is not None:
-            self._fail_by_exit(how)
-        elif not initialized.done():
-            message = f"RequestId: {secrets.token_hex(16)} Error: Runtime exited with error: {how}"
-            self._initialize_done(Outcome(_error_document("Runtime.ExitError", message), "Unhandled", b"", 0.0))
+        if self._running is not None:
+            self._fail_by_exit(self._running, status)
+        else:
+            self._read_log()
+            tail = bytes(self._tail[-_LOG_TAIL:])
+            self._initialization_ends(InitError("Runtime.ExitError", _exit_message(status), log_tail=tail))
         self.end()
 
-    def _fail_by_exit(self, how: str) -> None:
-        assert self._invocation is not None
-        request_id = self._invocation.request_id
-        if how == "exit status 0":
-            message = f"RequestId: {request_id} Error: Runtime exited without providing a reason"
-        else:
-            message = f"RequestId: {request_id} Error: Runtime exited with error: {how}"
-        self._finish(
-            _error_document("Runtime.ExitError", message), "Unhandled", "Status: error\tError Type: Runtime.ExitError"
-        )
+    def _fail_by_exit(self, running: _Running, status: int) -> None:
+        message = f"RequestId: {running.invocation.request_id} Error: {_exit_message(status)}"
+        note = "Status: error\tError Type: Runtime.ExitError"
+        self._finish(running, error_document("Runtime.ExitError", message), "Unhandled", note)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
@@ -383,19 +404,34 @@ class Environment:
             del self._tail[:-_LOG_TAIL]
 
 
-def _kill(process: int) -> None:
+def kill_group(process: int) -> None:
+    """Kill a process and those it started; they are a group of their own."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process, signal.SIGKILL)
 
 
-def _signal_name(number: int) -> str:
-    # As Go's syscall.Signal prints it, which is what Lambda shows.
-    names = {signal.SIGKILL: "killed", signal.SIGSEGV: "segmentation fault", signal.SIGABRT: "aborted"}
-    return names.get(signal.Signals(number), signal.Signals(number).name.lower())
-
-
-def _error_document(error_type: str, message: str) -> bytes:
+def error_document(error_type: str, message: str) -> bytes:
+    """An error as Lambda itself reports it."""
     return json.dumps({"errorType": error_type, "errorMessage": message}, separators=(",", ":")).encode()
+
+
+# Signals as Go prints them, in which Lambda's own part of the environment is written.
+_SIGNAL_NAMES = {
+    signal.SIGABRT: "aborted",
+    signal.SIGBUS: "bus error",
+    signal.SIGKILL: "killed",
+    signal.SIGSEGV: "segmentation fault",
+    signal.SIGTERM: "terminated",
+}
+
+
+def _exit_message(status: int) -> str:
+    if status == 0:
+        return "Runtime exited without providing a reason"
+    if status > 0:
+        return f"Runtime exited with error: exit status {status}"
+    name = _SIGNAL_NAMES.get(signal.Signals(-status), signal.Signals(-status).name.lower())
+    return f"Runtime exited with error: signal: {name}"
 
 
 _PEAK = re.compile(rb"VmHWM:\s+(\d+) kB")

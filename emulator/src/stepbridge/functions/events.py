@@ -113,9 +113,7 @@ class AsynchronousInvocations:
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (event.request_id, event.function, event.qualifier, event.payload, event.client_context, now, now),
         )
-        row = self._store.query_one("SELECT last_insert_rowid()")
-        assert row is not None
-        identity: int = row[0]
+        identity: int = self._store.query("SELECT last_insert_rowid()")[0][0]
         await self._store.committed()
         self._schedule(identity, event.function, now)
 

@@ -17,6 +17,7 @@ When the socket closes, the emulator is gone: every child and whatever it starte
 import contextlib
 import ctypes
 import gc
+import importlib
 import json
 import os
 import selectors
@@ -157,19 +158,11 @@ def main() -> None:
     channel.set_inheritable(False)
     sys.path.insert(0, sys.argv[2])
     # awslambdaric itself reads the function's environment when it is imported, so only what it needs is.
-    import decimal  # noqa: F401
-    import http.client  # noqa: F401
-    import logging  # noqa: F401
-    import traceback  # noqa: F401
-    from concurrent.futures import ThreadPoolExecutor  # noqa: F401
-
-    import simplejson  # noqa: F401
-
+    for module in ("concurrent.futures.thread", "decimal", "http.client", "logging", "simplejson", "traceback"):
+        importlib.import_module(module)
     always = set(sys.modules)
-    import boto3.session  # noqa: F401
-    import botocore.client
-    import botocore.httpsession  # noqa: F401
-
+    for module in ("boto3.session", "botocore.client", "botocore.httpsession"):
+        importlib.import_module(module)
     preloaded = {name.partition(".")[0] for name in set(sys.modules) - always}
     gc.collect()
     gc.freeze()

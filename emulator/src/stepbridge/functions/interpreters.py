@@ -58,9 +58,11 @@ def find_interpreter(runtime: str) -> Interpreter:
 
 @cache
 def _running_interpreter() -> Interpreter:
-    specs = {name: importlib.util.find_spec(name) for name in RUNTIME_PACKAGES}
-    version = ".".join(str(part) for part in sys.version_info[:3])
-    return Interpreter(sys.executable, version, _found({name: spec and spec.origin for name, spec in specs.items()}))
+    origins: dict[str, str | None] = {}
+    for name in RUNTIME_PACKAGES:
+        spec = importlib.util.find_spec(name)
+        origins[name] = spec.origin if spec else None
+    return Interpreter(sys.executable, ".".join(map(str, sys.version_info[:3])), _found(origins))
 
 
 def _probe(executable: str) -> Interpreter | None:

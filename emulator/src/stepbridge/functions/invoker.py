@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import secrets
 import uuid
 from collections import Counter
@@ -14,13 +13,13 @@ from stepbridge.api.errors import AwsError
 from stepbridge.clock import Clock
 from stepbridge.functions.aws_calls import AwsCalls
 from stepbridge.functions.code import CodeStore
-from stepbridge.functions.environment import Environment, EnvironmentPlan, Invocation, Outcome
+from stepbridge.functions.environment import Environment, EnvironmentPlan, InitError, Invocation, Outcome
 from stepbridge.functions.events import AsynchronousInvocations, Event
 from stepbridge.functions.interpreters import find_interpreter
 from stepbridge.functions.launcher import Launcher
 from stepbridge.functions.logs import LogShipper
 from stepbridge.functions.names import LATEST, FunctionName, parse_function_name
-from stepbridge.functions.permissions import ServiceCall, allows
+from stepbridge.functions.permissions import ServiceCall, why_refused
 from stepbridge.functions.pool import DEFAULT_BOUND, EnvironmentPool
 from stepbridge.functions.registry import Configuration, FunctionRegistry
 from stepbridge.settings import Settings
@@ -31,6 +30,8 @@ from stepbridge.trace import Trace
 MAX_PAYLOAD = 6_291_456  # bytes, synchronous
 MAX_EVENT = 1_048_576  # bytes, asynchronous
 ACCOUNT_CONCURRENCY = 1000
+
+_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Functions:
         self._events.start()
 
     async def stop(self) -> None:
-        """End every execution environment.  Asynchronous invocations that are not done are done after the next start."""
+        """End every execution environment.  Asynchronous invocations not done are done after the next start."""
         await self._events.stop()
         self._pool.close()
         for launcher in self._launchers.values():
@@ -94,7 +95,7 @@ class Functions:
     # Invoking
 
     def name(self, text: str, qualifier: str | None = None) -> FunctionName:
-        """The function that `text` and `qualifier` name; see :func:`~stepbridge.functions.names.parse_function_name`."""
+        """The function that `text` and `qualifier` name.  Raises what `names.parse_function_name` does."""
         return parse_function_name(
             text, account=self._settings.account, region=self._settings.region, qualifier=qualifier
         )
@@ -140,13 +141,13 @@ class Functions:
         """
         name = self.name(function_arn)
         self.registry.resolve(name)
-        statements = self.registry.statements(name.name, name.qualifier or "").values()
-        if not allows(statements, ServiceCall(principal, source_arn, source_account)):
+        statements = list(self.registry.statements(name.name, name.qualifier or "").values())
+        refusal = why_refused(statements, ServiceCall(principal, source_arn, source_account), name.arn)
+        if refusal is not None:
             self._trace.emit(
                 "lambda",
                 "invoke-refused",
-                f"{principal} may not invoke {name.name} for {source_arn}: no statement of the function's resource "
-                "policy allows it (AddPermission with this Principal, SourceArn and SourceAccount would)",
+                f"{principal} may not invoke {name.name} for {source_arn}: {refusal}",
                 function=name.name,
                 principal=principal,
                 source_arn=source_arn,
@@ -186,9 +187,11 @@ class Functions:
                 request_id=invocation.request_id,
             )
             began = self._clock.now()
-            given = await self._pool.acquire(self._plan(configuration))
-            outcome = given if isinstance(given, Outcome) else await given.run(invocation)
-            outcome = _completed(outcome, invocation, configuration)
+            try:
+                environment = await self._pool.acquire(self._plan(configuration))
+                outcome = await environment.run(invocation)
+            except InitError as error:
+                outcome = error.outcome(invocation.request_id)
             self._tell_end(name, invocation, outcome, self._clock.now() - began)
         return outcome
 
@@ -262,7 +265,7 @@ class Functions:
         if logging["LogFormat"] == "JSON":
             variables["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
             variables["AWS_LAMBDA_LOG_LEVEL"] = logging["ApplicationLogLevel"]
-        defaults = {"LANG": "en_US.UTF-8", "PATH": os.defpath, "TZ": ":UTC", "AWS_ENDPOINT_URL": self._endpoint()}
+        defaults = {"LANG": "en_US.UTF-8", "PATH": _PATH, "TZ": ":UTC", "AWS_ENDPOINT_URL": self._endpoint()}
         return EnvironmentPlan(
             function=configuration["FunctionName"],
             version=configuration["Version"],
@@ -373,18 +376,6 @@ def _client_context(text: str | None) -> str | None:
             status=400,
             members={"Type": "User"},
         ) from error
-
-
-def _completed(outcome: Outcome, invocation: Invocation, configuration: Configuration) -> Outcome:
-    """`outcome`, where the environment could not know the invocation it fails."""
-    if outcome.error not in ("timeout", "ended"):
-        return outcome
-    if outcome.error == "timeout":
-        error_type, what = "Sandbox.Timedout", f"Task timed out after {configuration['Timeout']:.2f} seconds"
-    else:
-        error_type, what = "Runtime.ExitError", "Runtime exited without providing a reason"
-    document = {"errorType": error_type, "errorMessage": f"RequestId: {invocation.request_id} Error: {what}"}
-    return Outcome(json.dumps(document, separators=(",", ":")).encode(), "Unhandled", b"", outcome.duration)
 
 
 def _error_of(payload: bytes) -> str:

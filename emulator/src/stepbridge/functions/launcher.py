@@ -51,36 +51,14 @@ class Launcher:
 
     def warm_up(self) -> None:
         """Start the server now, so that the first environment need not wait for its imports."""
-        if self._channel is not None:
-            return
-        packages = self._interpreter.link_packages(self._folder)
-        ours, theirs = socket.socketpair()
-        command = [self._interpreter.executable, "-I", "-S", "-B", "-X", "utf8", fork_server.__file__]
-        try:
-            self._server = subprocess.Popen(
-                [*command, str(theirs.fileno()), str(packages)],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env={"PATH": os.defpath, "LANG": "en_US.UTF-8", "TZ": ":UTC"},
-                cwd="/",
-                start_new_session=True,
-            )
-        except OSError as error:
-            ours.close()
-            raise LaunchError(f"{self._interpreter.executable} cannot be started: {error}") from error
-        finally:
-            theirs.close()
-        ours.setblocking(False)
-        self._channel = ours
-        asyncio.get_running_loop().add_reader(ours, self._receive)
+        self._connected()
 
     async def launch(self, request: ProcessRequest, on_exit: Callable[[int], object]) -> int:
         """Start a process; its id.  `on_exit` is called with its exit status, or minus the signal that killed it.
 
         Raises LaunchError if there is no server to start it.
         """
-        self.warm_up()
-        assert self._channel is not None
+        channel = self._connected()
         self._next_id += 1
         line = json.dumps(
             {
@@ -96,9 +74,9 @@ class Launcher:
         self._asked[self._next_id] = (launched, on_exit)
         data = line.encode() + b"\n"
         try:
-            sent = socket.send_fds(self._channel, [data], [request.output])
+            sent = socket.send_fds(channel, [data], [request.output])
             if sent < len(data):
-                await loop.sock_sendall(self._channel, data[sent:])
+                await loop.sock_sendall(channel, data[sent:])
         except OSError as error:
             raise LaunchError(f"The process that starts execution environments is gone: {error}") from error
         return await launched
@@ -124,10 +102,36 @@ class Launcher:
         for on_exit in exits.values():
             on_exit(-9)
 
-    def _receive(self) -> None:
-        assert self._channel is not None
+    def _connected(self) -> socket.socket:
+        if self._channel is None:
+            self._channel = self._start_server()
+            asyncio.get_running_loop().add_reader(self._channel, self._receive, self._channel)
+        return self._channel
+
+    def _start_server(self) -> socket.socket:
+        packages = self._interpreter.link_packages(self._folder)
+        ours, theirs = socket.socketpair()
+        command = [self._interpreter.executable, "-I", "-S", "-B", "-X", "utf8", fork_server.__file__]
         try:
-            data = self._channel.recv(65536)
+            self._server = subprocess.Popen(
+                [*command, str(theirs.fileno()), str(packages)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={"PATH": os.defpath, "LANG": "en_US.UTF-8", "TZ": ":UTC"},
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise LaunchError(f"{self._interpreter.executable} cannot be started: {error}") from error
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        return ours
+
+    def _receive(self, channel: socket.socket) -> None:
+        try:
+            data = channel.recv(65536)
         except BlockingIOError:
             return
         except OSError:

@@ -4,11 +4,11 @@ https://docs.aws.amazon.com/lambda/latest/dg/access-control-resource-based.html
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
+from stepbridge.authorization import IAM_RESOURCE, Context, Principal, Request, evaluate, explain, parse_policy
 from stepbridge.functions.refusals import invalid
 
 _SERVICE = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.amazonaws\.com(\.cn)?|[a-z0-9.-]+\.amazon\.com")
@@ -50,15 +50,16 @@ def new_statement(request: Mapping[str, Any], function_arn: str) -> dict[str, An
     return statement
 
 
-def allows(statements: Iterable[Mapping[str, Any]], call: ServiceCall) -> bool:
-    """Whether one of the statements lets `call` invoke the function."""
-    facts = {"aws:sourcearn": call.source_arn, "aws:sourceaccount": call.source_account}
-    return any(
-        statement["Principal"] in ("*", {"Service": call.principal})
-        and _matches(statement["Action"].lower(), "lambda:invokefunction")
-        and _conditions_hold(statement.get("Condition", {}), facts)
-        for statement in statements
-    )
+def why_refused(statements: Sequence[Mapping[str, Any]], call: ServiceCall, function_arn: str) -> str | None:
+    """None if the resource policy made of `statements` lets `call` invoke the function, else what is in the way."""
+    if not statements:
+        return "the function has no resource policy"
+    document = {"Version": "2012-10-17", "Statement": list(statements)}
+    policies = [parse_policy("of the function", document, IAM_RESOURCE)]
+    facts = Context({"aws:SourceArn": (call.source_arn,), "aws:SourceAccount": (call.source_account,)})
+    request = Request("lambda:InvokeFunction", function_arn, facts, Principal("Service", call.principal))
+    verdict = evaluate(policies, request)
+    return None if verdict.allowed else explain(policies, request, verdict)
 
 
 def _principal(principal: str) -> str | dict[str, str]:
@@ -71,30 +72,3 @@ def _principal(principal: str) -> str | dict[str, str]:
     if principal.startswith("arn:"):
         return {"AWS": principal}
     raise invalid("The provided principal was invalid. Please check the principal and try again.")
-
-
-def _conditions_hold(conditions: Mapping[str, Mapping[str, str]], facts: Mapping[str, str]) -> bool:
-    for operator, wanted in conditions.items():
-        for key, value in wanted.items():
-            fact = facts.get(key.lower())
-            if fact is None:
-                return False
-            if not (fact == value if operator == "StringEquals" else _arn_matches(value, fact)):
-                return False
-    return True
-
-
-def _arn_matches(pattern: str, arn: str) -> bool:
-    """ArnLike: each of the six parts of an ARN is matched by itself."""
-    patterns, parts = pattern.split(":", 5), arn.split(":", 5)
-    return len(patterns) == len(parts) and all(map(_matches, patterns, parts))
-
-
-def _matches(pattern: str, text: str) -> bool:
-    return _compiled(pattern).fullmatch(text) is not None
-
-
-@lru_cache(maxsize=512)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    parts = {"*": ".*", "?": "."}
-    return re.compile("".join(parts.get(character, re.escape(character)) for character in pattern), re.DOTALL)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stepbridge.clock import Clock, Timer
-from stepbridge.functions.environment import Environment, EnvironmentPlan, Outcome
+from stepbridge.functions.environment import Environment, EnvironmentPlan, InitError
 
 DEFAULT_BOUND = 2 * (os.cpu_count() or 1) + 10
 IDLE_SECONDS = 300.0
@@ -27,7 +27,7 @@ class _Group:
     idle: list[Environment] = field(default_factory=list)
     busy: set[Environment] = field(default_factory=set)
     starting: int = 0
-    waiting: deque[asyncio.Future[Environment | Outcome]] = field(default_factory=deque)
+    waiting: deque[asyncio.Future[Environment]] = field(default_factory=deque)
     retired: bool = False
 
     @property
@@ -60,8 +60,8 @@ class EnvironmentPool:
     def __len__(self) -> int:
         return len(self._environments)
 
-    async def acquire(self, plan: EnvironmentPlan) -> Environment | Outcome:
-        """An idle environment, now the caller's until :meth:`release`; or how it failed to start."""
+    async def acquire(self, plan: EnvironmentPlan) -> Environment:
+        """An idle environment, to run one invocation in.  Raises InitError if it cannot be started."""
         group = self._groups.get(plan)
         if group is None:
             group = self._groups[plan] = _Group(plan)
@@ -69,14 +69,14 @@ class EnvironmentPool:
             environment = group.idle.pop()
             group.busy.add(environment)
             return environment
-        turn: asyncio.Future[Environment | Outcome] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[Environment] = asyncio.get_running_loop().create_future()
         group.waiting.append(turn)
         self._grow()
         try:
             return await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and isinstance(given := turn.result(), Environment):
-                self._became_idle(given)
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._became_idle(turn.result())
             raise
 
     def retire(self, function: str, version: str | None = None) -> None:
@@ -132,26 +132,27 @@ class EnvironmentPool:
         task.add_done_callback(self._starts.discard)
 
     async def _finish_start(self, group: _Group, environment: Environment) -> None:
-        failure: Outcome | None = None
         try:
-            failure = await environment.start()
-        finally:
+            await environment.start()
+        except InitError as error:
             group.starting -= 1
-        if failure is None:
+            if (turn := _next_turn(group)) is not None:
+                turn.set_exception(error)
+            self._forget_if_empty(group)
+        else:
+            group.starting -= 1
             group.busy.add(environment)
             self._became_idle(environment)
-        else:
-            turn = _next_turn(group)
-            if turn is not None:
-                turn.set_result(failure)
         # This task still counts as a start until it is done.
         asyncio.get_running_loop().call_soon(self._grow)
 
     def _became_idle(self, environment: Environment) -> None:
         group = self._groups.get(environment.plan)
-        if group is None or environment.ended:
+        if group is None:
             return
         group.busy.discard(environment)
+        if environment.ended:
+            return
         turn = _next_turn(group)
         if turn is not None:
             group.busy.add(environment)
@@ -194,7 +195,7 @@ class EnvironmentPool:
             self._schedule_reaper()
 
 
-def _next_turn(group: _Group) -> "asyncio.Future[Environment | Outcome] | None":
+def _next_turn(group: _Group) -> "asyncio.Future[Environment] | None":
     while group.waiting:
         turn = group.waiting.popleft()
         if not turn.done():

@@ -111,8 +111,7 @@ class FunctionRegistry:
         row = self._store.query_one(
             "SELECT coalesce(sum(reserved_concurrency), 0) FROM lambda_functions WHERE name <> ?", (name,)
         )
-        assert row is not None
-        return int(row[0])
+        return int(row[0]) if row else 0
 
     def all_latest(self) -> Iterator[Configuration]:
         rows = self._store.query("SELECT configuration FROM lambda_versions WHERE version = ? ORDER BY name", (LATEST,))
@@ -132,7 +131,7 @@ class FunctionRegistry:
         return configuration
 
     def resolve(self, name: FunctionName) -> Configuration:
-        """The version that a function with its qualifier, possibly an alias, means; raises ResourceNotFoundException."""
+        """The version that `name` means, possibly by an alias; raises ResourceNotFoundException."""
         self.function(name)
         qualifier = name.qualifier or LATEST
         if qualifier == LATEST or qualifier.isdecimal():

@@ -21,7 +21,7 @@ class Runtime(Protocol):
     def on_next(self, answer: Callable[[Mapping[str, str], bytes], None]) -> None:
         """The runtime is ready; `answer` gives it the headers and the payload of an invocation."""
 
-    def on_response(self, request_id: str, payload: bytes, error_type: str | None) -> bool:
+    def on_response(self, request_id: str, payload: bytes, *, failed: bool) -> bool:
         """The handler returned `payload`, or failed with it; False if no such invocation runs."""
 
     def on_init_error(self, payload: bytes) -> None:
@@ -89,11 +89,10 @@ class _Connection(asyncio.Protocol):
                 self._runtime.on_next(lambda headers, body: self._answer(b"200 OK", headers, body))
             case ["invocation", request_id, "response"]:
                 # A runtime that streams its answer reports a failure midway in a trailing header.
-                error_type = self._headers.get(b"lambda-runtime-function-error-type")
-                self._accept(self._runtime.on_response(request_id, payload, error_type and error_type.decode()))
+                failed = b"lambda-runtime-function-error-type" in self._headers
+                self._accept(self._runtime.on_response(request_id, payload, failed=failed))
             case ["invocation", request_id, "error"]:
-                error_type = self._headers.get(b"lambda-runtime-function-error-type", b"Unhandled")
-                self._accept(self._runtime.on_response(request_id, payload, error_type.decode("latin-1")))
+                self._accept(self._runtime.on_response(request_id, payload, failed=True))
             case ["init", "error"]:
                 self._runtime.on_init_error(payload)
                 self._accept(True)
