@@ -32,7 +32,9 @@ CASES = _load()
 
 
 def test_the_cases_are_there() -> None:
-    assert CASES, f"no conformance cases in {CASES_DIRECTORY}: set STEPBRIDGE_CONFORMANCE to the folder that has iot-sql/"
+    assert CASES, (
+        f"no conformance cases in {CASES_DIRECTORY}: set STEPBRIDGE_CONFORMANCE to the folder that has iot-sql/"
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
@@ -40,7 +42,9 @@ def test_case(case: dict[str, Any]) -> None:
     if case["id"] in EXCEPTIONS:
         pytest.xfail(EXCEPTIONS[case["id"]])
     result = run_case(case)
-    assert result.passed, f"{case.get('sql') or case.get('template')}\nexpected {result.expected}\nobserved {result.observed}"
+    assert result.passed, (
+        f"{case.get('sql') or case.get('template')}\nexpected {result.expected}\nobserved {result.observed}"
+    )
 
 
 def test_the_exceptions_are_few() -> None:

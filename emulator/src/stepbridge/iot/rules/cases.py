@@ -227,17 +227,18 @@ def _fits(case: Mapping[str, Any], expected: Any, observed: _Observed) -> bool:
     if marker in ("no_match", "rule_error", "sql_error") and expected[marker] is True:
         return isinstance(observed, {"no_match": NoMatch, "rule_error": Failed, "sql_error": SqlError}[marker])
     if marker == "template_output":
-        return observed == expected[marker]
+        return bool(observed == expected[marker])
     if not isinstance(observed, Output):
         return False
     if marker == "base64_output":
-        return observed.payload == base64.b64decode(expected[marker])
+        return bool(observed.payload == base64.b64decode(expected[marker]))
     if marker == "undefined" and expected[marker] is True:
-        return observed.payload == (b"" if Statement(case["sql"], case.get("sql_version", VERSION_2016)).tree.is_value
-                                    else b"{}")
+        return observed.payload == (
+            b"" if Statement(case["sql"], case.get("sql_version", VERSION_2016)).tree.is_value else b"{}"
+        )
     compare = case.get("compare", "json")
     if compare == "exact_text" and "expected_text" in case and expected is case["expected"]:
-        return observed.payload == case["expected_text"].encode()
+        return bool(observed.payload == case["expected_text"].encode())
     value = parse_json(observed.payload, "2015-10-08")
     if compare.startswith("approx:"):
         return _close(expected, value, float(compare.removeprefix("approx:")))

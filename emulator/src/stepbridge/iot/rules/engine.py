@@ -18,7 +18,7 @@ from stepbridge.api.errors import AwsError
 from stepbridge.clock import Clock
 from stepbridge.iot.message import Message, MessageProperties
 from stepbridge.iot.mqtt.topics import basic_ingest_rule
-from stepbridge.iot.rules.actions import Action, ActionError, Delivery, Services, error_message
+from stepbridge.iot.rules.actions import Action, ActionError, Delivery, RuleServices, error_message
 from stepbridge.iot.rules.external import ExternalFunctions
 from stepbridge.iot.rules.rule import Rule
 from stepbridge.iot.rules.sql import (
@@ -62,7 +62,7 @@ _TRANSIENT = ("Throttling", "TooManyRequests", "ServiceUnavailable", "InternalFa
 class RulesEngine:
     """The rules of one emulator, and the messages on their way through them."""
 
-    def __init__(self, settings: Settings, store: Store, clock: Clock, trace: Trace, services: Services) -> None:
+    def __init__(self, settings: Settings, store: Store, clock: Clock, trace: Trace, services: RuleServices) -> None:
         store.migrate("rules", [_TABLES])
         self._settings = settings
         self._store = store
@@ -81,6 +81,11 @@ class RulesEngine:
         self._index()
 
     # Rules
+
+    @property
+    def clock(self) -> Clock:
+        """The engine's clock."""
+        return self._clock
 
     @property
     def rules(self) -> Mapping[str, Rule]:
@@ -113,7 +118,7 @@ class RulesEngine:
 
     # Messages
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Go on with what had been accepted and was not done when the emulator ended."""
         for row in self._store.query("SELECT id, rule, message, payload FROM rules_delivery ORDER BY id"):
             rule = self._rules.get(row["rule"])

@@ -1,7 +1,7 @@
 """Answers to the functions of IoT SQL that ask other services."""
 
 from stepbridge.clock import Clock
-from stepbridge.iot.rules.actions import Services
+from stepbridge.iot.rules.actions import RuleServices
 from stepbridge.iot.rules.sql import ExternalCall, Failed, Value
 from stepbridge.settings import Settings
 
@@ -9,7 +9,7 @@ from stepbridge.settings import Settings
 class ExternalFunctions:
     """Carries out external calls of statements and templates."""
 
-    def __init__(self, settings: Settings, clock: Clock, services: Services) -> None:
+    def __init__(self, settings: Settings, clock: Clock, services: RuleServices) -> None:
         self._settings = settings
         self._clock = clock
         self._services = services

@@ -2,10 +2,10 @@
 
 from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members, Service
-from stepbridge.clock import Clock
 from stepbridge.iot.rules.engine import RulesEngine
 from stepbridge.iot.rules.rule import Rule, RuleError
 from stepbridge.iot.rules.sql import SqlError
+from stepbridge.settings import Settings
 from stepbridge.store import Store
 
 # general/latest/gr/iot-core.html#rule-quotas
@@ -18,10 +18,11 @@ class TopicRuleService(Service):
 
     service_name = "iot"
 
-    def __init__(self, engine: RulesEngine, store: Store, clock: Clock) -> None:
-        self._engine = engine
+    def __init__(self, settings: Settings, store: Store, engine: RulesEngine) -> None:
+        self._settings = settings
         self._store = store
-        self._clock = clock
+        self._engine = engine
+        self._clock = engine.clock
 
     async def create_topic_rule(self, caller: Caller, request: Members) -> Members:
         """Raises SqlParseException, InvalidRequestException, ResourceAlreadyExistsException, LimitExceededException."""

@@ -10,7 +10,7 @@ from stepbridge.iot.rules.actions.base import (
     Delivery,
     FunctionInvoker,
     Publisher,
-    Services,
+    RuleServices,
     error_message,
 )
 from stepbridge.iot.rules.actions.lambda_ import LambdaAction
@@ -26,6 +26,6 @@ __all__ = [
     "Delivery",
     "FunctionInvoker",
     "Publisher",
-    "Services",
+    "RuleServices",
     "error_message",
 ]

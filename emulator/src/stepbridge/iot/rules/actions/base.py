@@ -43,7 +43,7 @@ class AwsCalls(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
+class RuleServices:
     """What actions and external functions reach."""
 
     functions: FunctionInvoker
@@ -69,7 +69,7 @@ class Delivery:
     output: Output
     settings: Settings
     clock: Clock
-    services: Services
+    services: RuleServices
     resolve: Callable[[Evaluation, ExternalCall], Awaitable[None]]
 
     async def text(self, template: Template) -> str:

@@ -28,7 +28,7 @@ _HINTS = {
     '"': "the string that begins here is not closed",
     "!": "'!' is not an operator; 'not equal' is written <>",
     "@": "a variable is written @name, of letters, digits and underscores",
-    "`": "quoted identifiers are not supported; reach unusual attribute names with get(object, \"name\")",
+    "`": 'quoted identifiers are not supported; reach unusual attribute names with get(object, "name")',
     ";": "a statement has no ';' at its end",
 }
 

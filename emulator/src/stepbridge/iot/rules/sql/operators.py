@@ -47,7 +47,9 @@ def binary(symbol: str, left: Compiled, right: Compiled, normalise: Normalise) -
         return _comparison(_COMPARISONS[symbol], left, right)
     if symbol in _ARITHMETIC:
         ints, decimals = _ARITHMETIC[symbol]
-        return _addition(left, right, normalise) if symbol == "+" else _arithmetic(ints, decimals, left, right, normalise)
+        return (
+            _addition(left, right, normalise) if symbol == "+" else _arithmetic(ints, decimals, left, right, normalise)
+        )
     return _OTHERS[symbol](left, right)
 
 

@@ -32,8 +32,8 @@ from stepbridge.iot.rules.sql.tree import (
 BINDING = {"OR": 10, "AND": 20, "NOT": 30} | dict.fromkeys(("=", "<>", "<", "<=", ">", ">=", "IN"), 40)
 BINDING |= dict.fromkeys("+-", 50) | dict.fromkeys("*/%", 60) | {"SIGN": 70, ".": 80}
 
-RESERVED = frozenset("SELECT FROM WHERE AS AND OR NOT IN EXISTS CASE WHEN THEN ELSE END NULL TRUE FALSE".split())
 _CONSTANTS: dict[str, Literal] = {"NULL": Literal(None), "TRUE": Literal(True), "FALSE": Literal(False)}
+RESERVED = {*"SELECT FROM WHERE AS AND OR NOT IN EXISTS CASE WHEN THEN ELSE END".split(), *_CONSTANTS}  # noqa: SIM905
 
 # Deeper than anything written by hand, and well within the interpreter's recursion limit.
 MAX_DEPTH = 100

@@ -108,7 +108,7 @@ def _items(items: tuple[Expression, ...]) -> str:
     return ", ".join(print_expression(item) for item in items)
 
 
-def _literal(value: None | bool | int | Decimal | str) -> str:
+def _literal(value: bool | int | Decimal | str | None) -> str:
     if value is None:
         return "Null"
     if isinstance(value, bool):

@@ -93,7 +93,7 @@ class Statement:
     def _explain(self, evaluation: Evaluation, condition: Value) -> str:
         where = self.tree.where
         assert where is not None  # noqa: S101 - only called when there is one
-        outcome = {False: "false", UNDEFINED: "Undefined"}.get(condition, json_text(condition))  # type: ignore[call-overload]
+        outcome = {False: "false", UNDEFINED: "Undefined"}.get(condition, json_text(condition))
         text = f"WHERE {print_expression(where)} is {outcome}"
         if condition is UNDEFINED:
             missing = sorted({name for name in _attributes(where) if self._is_missing(evaluation, name)})
@@ -144,9 +144,7 @@ class Template:
             return self.text
         frame = evaluation.begin(self.text)
         try:
-            return "".join(
-                part if isinstance(part, str) else _substituted(part(frame)) for part in self._parts
-            )
+            return "".join(part if isinstance(part, str) else _substituted(part(frame)) for part in self._parts)
         except Stop as stop:
             return stop.outcome
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 class Literal:
     """A string, number, boolean or Null."""
 
-    value: None | bool | int | Decimal | str
+    value: bool | int | Decimal | str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ def to_number(value: Value) -> Number | None:
 def to_int(value: Value) -> int | None:
     """As Int, rounded down: what the tables of functions say of an Int argument."""
     number = to_number(value)
-    if number is None or type(number) is int:
+    if number is None or isinstance(number, int):
         return number
     if number.adjusted() > _INT_DIGITS:  # further than any index or bit reaches; do not expand a thousand digits
         return INT_LIMIT if number > 0 else -INT_LIMIT
@@ -130,7 +130,7 @@ def equal(left: Value, right: Value) -> bool:
         return len(left) == len(right) and all(map(equal, left, right))  # type: ignore[arg-type]
     if kind is dict:
         return left.keys() == right.keys() and all(  # type: ignore[union-attr]
-            equal(value, right[key])  # type: ignore[call-overload, index]
+            equal(value, right[key])  # type: ignore[index]
             for key, value in left.items()  # type: ignore[union-attr]
         )
     return left == right

@@ -10,10 +10,21 @@ from stepbridge.iot.rules.sql.values import UNDEFINED, Value, to_number, to_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PATTERN = re.compile(r"'(?P<quoted>(?:[^']|'')*)'|(?P<letters>(?P<letter>[A-Za-z])(?P=letter)*)|(?P<other>[^A-Za-z'])")
-_MONTHS = (
-    "January February March April May June July August September October November December".split()
-)
-_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+_DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 # What Java reads a short name of a zone as (sun.util.resources.TimeZoneNames, English).
 _SHORT_ZONES = {
@@ -192,7 +203,7 @@ def _java_field(letter: str, letters: str, adjacent: bool) -> str:
     if letter in "ML" and width >= 3:
         names = _MONTHS if width > 3 else [name[:3] for name in _MONTHS]
         return f"(?P<month_name>{'|'.join(names)})"
-    if letter in "Ee" and width >= 3 or letter == "E":
+    if letter == "E" or (letter == "e" and width >= 3):
         return f"(?:{'|'.join(_DAYS if width == 4 else [name[:3] for name in _DAYS])})"
     if letter in "uy" and width == 2:
         return r"(?P<short_year>\d{2})"

@@ -161,8 +161,8 @@ def _of_two_doubles(frame: Frame, compute: Callable[[float, float], float], left
 
 def _rounded(value: Value, rounding: str) -> Value:
     number: Number | None = to_number(value)
-    if number is None or type(number) is int:
+    if number is None or isinstance(number, int):
         return UNDEFINED if number is None else number
     if number.adjusted() >= len(str(INT_LIMIT)):
         return number  # whole already, and longer than an Int
-    return int(Decimal(number).to_integral_value(rounding))
+    return int(number.to_integral_value(rounding))

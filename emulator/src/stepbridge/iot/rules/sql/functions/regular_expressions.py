@@ -18,7 +18,9 @@ _CLASSES = {
     "Graph": r"\x21-\x7e",
     "Print": r"\x20-\x7e",
 }
-_JAVA_ONLY = re.compile(r"\\Q(?P<quoted>.*?)(?:\\E|\Z)|\\(?P<p>[pP])\{(?P<name>\w+)\}|\\(?P<letter>.)|\(\?<(?=[A-Za-z])", re.DOTALL)
+_JAVA_ONLY = re.compile(
+    r"\\Q(?P<quoted>.*?)(?:\\E|\Z)|\\(?P<p>[pP])\{(?P<name>\w+)\}|\\(?P<letter>.)|\(\?<(?=[A-Za-z])", re.DOTALL
+)
 
 
 def compile_java(pattern: str) -> re.Pattern[str] | None:
@@ -42,7 +44,9 @@ def _translate(pattern: str) -> str:
                 raise KeyError(match["name"])
             return members if inside else f"[{'^' if match['p'] == 'P' else ''}{members}]"
         if match["letter"]:
-            return {"z": r"\Z", "Z": r"(?=\n?\Z)", "h": r"[ \t]", "R": r"(?:\r\n|[\n\r])"}.get(match["letter"], match[0])
+            return {"z": r"\Z", "Z": r"(?=\n?\Z)", "h": r"[ \t]", "R": r"(?:\r\n|[\n\r])"}.get(
+                match["letter"], match[0]
+            )
         return "(?P<"
 
     return _JAVA_ONLY.sub(replace, pattern)
