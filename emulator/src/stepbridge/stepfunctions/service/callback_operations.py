@@ -2,7 +2,7 @@
 
 from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members
-from stepbridge.stepfunctions.service import json_text
+from stepbridge.stepfunctions.language import json_text
 from stepbridge.stepfunctions.service.core import MAXIMUM_PAYLOAD_BYTES, Core
 from stepbridge.trace import abbreviate
 
@@ -14,7 +14,7 @@ class CallbackOperations(Core):
         text = request["output"]
         try:
             output = json_text.parse(text)
-        except json_text.NotJsonError as error:
+        except json_text.InvalidJson as error:
             raise AwsError("InvalidOutput", f"Invalid Output: '{error}'") from None
         if len(text.encode()) > MAXIMUM_PAYLOAD_BYTES:
             raise AwsError("InvalidOutput", f"Invalid Output: 'Output exceeds {MAXIMUM_PAYLOAD_BYTES} bytes.'")

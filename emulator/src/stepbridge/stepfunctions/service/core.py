@@ -52,6 +52,7 @@ class Core(Service):
             "tracingConfiguration": revision.tracing,
             "encryptionConfiguration": revision.encryption,
             "revisionId": revision.revision_id,
+            "variableReferences": self._machines.variable_references(revision.id) if included else None,
         }
 
     def _page_size(self, request: Members) -> int:

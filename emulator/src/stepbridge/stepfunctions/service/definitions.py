@@ -1,4 +1,4 @@
-"""Definitions as callers send them: checked by the language, and their resources by what can be called."""
+"""Definitions as callers send them: checked by the language, and their resources by what can be called here."""
 
 import json
 from collections.abc import Iterator
@@ -6,80 +6,34 @@ from typing import Any
 
 from stepbridge.api.errors import AwsError
 from stepbridge.stepfunctions import language
-from stepbridge.stepfunctions.service.integrations import Pattern, Resource, TaskIntegrations
+from stepbridge.stepfunctions.language import resources
+from stepbridge.stepfunctions.service.integrations import TaskIntegrations
 
 
 def check(text: str, machine_type: str, integrations: TaskIntegrations) -> None:
     """Raise AwsError InvalidDefinition, as CreateStateMachine does, unless `text` defines a machine that can run."""
-    try:
-        language.parse(text)
-    except language.InvalidDefinition as error:
-        raise _invalid([_place(diagnostic) for diagnostic in error.diagnostics]) from None
-    problems = list(_unsupported(json.loads(text), "", machine_type, integrations))
-    if problems:
-        raise _invalid([f"SCHEMA_VALIDATION_FAILED: {message} at {location}" for location, message in problems])
+    errors = [finding for finding in diagnostics(text, machine_type, integrations) if finding.severity == "ERROR"]
+    if errors:
+        raise AwsError("InvalidDefinition", language.InvalidDefinition(errors).message)
 
 
-def diagnostics(text: str, machine_type: str, integrations: TaskIntegrations) -> list[dict[str, str]]:
+def diagnostics(text: str, machine_type: str, integrations: TaskIntegrations) -> list[language.Diagnostic]:
     """What ValidateStateMachineDefinition says of `text`."""
-    found = [
-        {
-            "severity": diagnostic.severity,
-            "code": diagnostic.code,
-            "message": diagnostic.message,
-            **({"location": diagnostic.location} if diagnostic.location else {}),
-        }
-        for diagnostic in language.validate(text)
-    ]
-    if not any(diagnostic["severity"] == "ERROR" for diagnostic in found):
-        found += [
-            {"severity": "ERROR", "code": "SCHEMA_VALIDATION_FAILED", "message": message, "location": location}
-            for location, message in _unsupported(json.loads(text), "", machine_type, integrations)
-        ]
+    found = language.validate(text, express=machine_type == "EXPRESS")
+    if not any(diagnostic.severity == "ERROR" for diagnostic in found):
+        found = [*found, *_not_emulated(json.loads(text), "", integrations)]
     return found
 
 
-def _invalid(problems: list[str]) -> AwsError:
-    return AwsError("InvalidDefinition", f"Invalid State Machine Definition: '{', '.join(problems)}'")
-
-
-def _place(diagnostic: language.Diagnostic) -> str:
-    place = f" at {diagnostic.location}" if diagnostic.location else ""
-    return f"{diagnostic.code}: {diagnostic.message}{place}"
-
-
-def _unsupported(
-    scope: dict[str, Any], path: str, machine_type: str, integrations: TaskIntegrations
-) -> Iterator[tuple[str, str]]:
-    """The place of each Task state's Resource that cannot be called, and why."""
+def _not_emulated(scope: dict[str, Any], path: str, integrations: TaskIntegrations) -> Iterator[language.Diagnostic]:
+    """A finding for each Task state in `scope` with a Resource that AWS has and stepbridge has not."""
     for name, state in scope["States"].items():
         place = f"{path}/States/{name}"
-        if state["Type"] == "Task":
-            message = _refusal(state["Resource"], machine_type, integrations)
-            if message is not None:
-                yield f"{place}/Resource", message
+        if state["Type"] == "Task" and integrations.find(resources.parse(state["Resource"])) is None:
+            message = f"AWS has the resource {state['Resource']}, but stepbridge cannot emulate it"
+            yield language.Diagnostic("SCHEMA_VALIDATION_FAILED", message, f"{place}/Resource")
         for number, branch in enumerate(state.get("Branches", [])):
-            yield from _unsupported(branch, f"{place}/Branches[{number}]", machine_type, integrations)
+            yield from _not_emulated(branch, f"{place}/Branches[{number}]", integrations)
         for member in ("ItemProcessor", "Iterator"):
             if member in state:
-                processor = state[member]
-                kind = processor.get("ProcessorConfig", {}).get("ExecutionType", machine_type)
-                yield from _unsupported(processor, f"{place}/{member}", kind, integrations)
-
-
-def _refusal(text: str, machine_type: str, integrations: TaskIntegrations) -> str | None:
-    resource = Resource.parse(text)
-    if resource is not None and machine_type == "EXPRESS":
-        # Express executions last five minutes at most and cannot wait for anything to call back.
-        # https://docs.aws.amazon.com/step-functions/latest/dg/choosing-workflow-type.html
-        if resource.pattern is not Pattern.REQUEST_RESPONSE:
-            kind = "sync" if resource.pattern is Pattern.SYNC_2 else resource.pattern.value
-            return f"Express state machine does not support '.{kind}' service integration"
-        if resource.name == "activity":
-            return "Express state machine does not support activities"
-    if resource is None or integrations.find(resource) is None:
-        return (
-            f"The resource provided {text} is not recognized. The value is not a valid resource ARN, "
-            "or the resource is not available in this region."
-        )
-    return None
+                yield from _not_emulated(state[member], f"{place}/{member}", integrations)

@@ -8,7 +8,8 @@ from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members
 from stepbridge.stepfunctions.interpreter import ExecutionContext
 from stepbridge.stepfunctions.interpreter.messages import ExecutionStopped
-from stepbridge.stepfunctions.service import arns, json_text
+from stepbridge.stepfunctions.language import json_text
+from stepbridge.stepfunctions.service import arns
 from stepbridge.stepfunctions.service.core import MAXIMUM_PAYLOAD_BYTES, Core
 from stepbridge.stepfunctions.service.machines import Machine, does_not_exist
 from stepbridge.store import Row
@@ -196,7 +197,7 @@ def _check_input(text: str) -> None:
     else:
         try:
             json_text.parse(text)
-        except json_text.NotJsonError as error:
+        except json_text.InvalidJson as error:
             reason = str(error)
     if reason is not None:
         raise AwsError("InvalidExecutionInput", f"Invalid State Machine Execution Input: '{reason}'")

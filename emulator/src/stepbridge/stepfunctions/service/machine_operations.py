@@ -6,6 +6,7 @@ from typing import Any
 
 from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members
+from stepbridge.stepfunctions import language
 from stepbridge.stepfunctions.service import arns, definitions
 from stepbridge.stepfunctions.service.core import Core
 from stepbridge.stepfunctions.service.machines import Machine, Revision, does_not_exist
@@ -121,13 +122,13 @@ class MachineOperations(Core):
 
     async def validate_state_machine_definition(self, caller: Caller, request: Members) -> Members:
         found = definitions.diagnostics(request["definition"], request.get("type", "STANDARD"), self._integrations)
-        failed = any(diagnostic["severity"] == "ERROR" for diagnostic in found)
+        failed = any(diagnostic.severity == "ERROR" for diagnostic in found)
         if request.get("severity", "ERROR") == "ERROR":
-            found = [diagnostic for diagnostic in found if diagnostic["severity"] == "ERROR"]
+            found = [diagnostic for diagnostic in found if diagnostic.severity == "ERROR"]
         limit = request.get("maxResults") or 100
         return {
             "result": "FAIL" if failed else "OK",
-            "diagnostics": found[:limit],
+            "diagnostics": [_diagnostic(diagnostic) for diagnostic in found[:limit]],
             "truncated": len(found) > limit,
         }
 
@@ -181,6 +182,15 @@ class MachineOperations(Core):
         """Make a version of the machine as it is now; its ARN and the time of its making."""
         number, created = self._versions.publish(machine.arn, machine.revision, description, self._clock.now())
         return f"{machine.arn}:{number}", created
+
+
+def _diagnostic(diagnostic: language.Diagnostic) -> Members:
+    return {
+        "severity": diagnostic.severity,
+        "code": diagnostic.code,
+        "message": diagnostic.message,
+        "location": diagnostic.location,
+    }
 
 
 def _check_version_description(request: Members) -> None:

@@ -101,6 +101,11 @@ class Machines:
             self._parsed.move_to_end(revision)
         return parsed
 
+    def variable_references(self, revision: int) -> dict[str, list[str]] | None:
+        """Which variables each state of a revision refers to, or None if none does."""
+        references = self.definition(revision).variable_references
+        return {state: list(variables) for state, variables in references.items() if variables} or None
+
     def add(self, machine: Machine, revision: Revision) -> None:
         """Keep a new state machine with its first revision; the ids of the two rows are made here."""
         number = self._insert_revision(revision)

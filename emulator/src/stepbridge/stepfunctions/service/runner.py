@@ -33,9 +33,10 @@ from stepbridge.stepfunctions.interpreter.messages import (
     TaskSucceeded,
     TimerFired,
 )
+from stepbridge.stepfunctions.language import resources
 from stepbridge.stepfunctions.service import hops
 from stepbridge.stepfunctions.service.history import History
-from stepbridge.stepfunctions.service.integrations import Resource, TaskCall, TaskError, TaskIntegrations
+from stepbridge.stepfunctions.service.integrations import TaskCall, TaskError, TaskIntegrations
 from stepbridge.stepfunctions.service.machines import Machines
 from stepbridge.stepfunctions.service.timers import Timers
 from stepbridge.stepfunctions.service.tokens import Sealer
@@ -273,12 +274,12 @@ class ExecutionRunner:
                 " FROM tasks t JOIN executions e ON e.id = t.execution WHERE t.execution = ? AND t.task = ?",
                 (execution, task),
             )
-            resource = Resource.parse(row["resource"]) if row is not None else None
-            if row is None or resource is None:
+            if row is None:
                 continue
             if not row["started"]:
                 self._store.execute("UPDATE tasks SET started = 1 WHERE execution = ? AND task = ?", (execution, task))
                 self.deliver(execution, TaskStarted(task))
+            resource = resources.parse(row["resource"])
             call = TaskCall(resource, json.loads(row["call"]), row["arn"], row["state_name"], self._clock.now())
             self._run(self._call(execution, task, call, bool(row["has_token"])))
 
@@ -287,7 +288,7 @@ class ExecutionRunner:
         try:
             integration = self._integrations.find(call.resource)
             if integration is None:
-                raise TaskError("States.Runtime", f"stepbridge has no integration for {call.resource.text}")
+                raise TaskError("States.Runtime", f"stepbridge has no integration for {call.resource.arn}")
             output = await integration(call)
             event = TaskSubmitted(task, output) if has_token else TaskSucceeded(task, output)
         except TaskError as error:

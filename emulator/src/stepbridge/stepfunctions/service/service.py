@@ -3,9 +3,10 @@
 from stepbridge.stepfunctions.service.callback_operations import CallbackOperations
 from stepbridge.stepfunctions.service.execution_operations import ExecutionOperations
 from stepbridge.stepfunctions.service.machine_operations import MachineOperations
+from stepbridge.stepfunctions.service.version_operations import VersionOperations
 
 
-class StepFunctionsService(MachineOperations, ExecutionOperations, CallbackOperations):
+class StepFunctionsService(MachineOperations, VersionOperations, ExecutionOperations, CallbackOperations):
     """The state machines and executions of one emulator."""
 
     async def start(self) -> None:

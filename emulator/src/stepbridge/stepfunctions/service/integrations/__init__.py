@@ -9,14 +9,11 @@ https://docs.aws.amazon.com/step-functions/latest/dg/integrate-services.html
 from stepbridge.stepfunctions.service.integrations.call import Integration, TaskCall, TaskError
 from stepbridge.stepfunctions.service.integrations.lambda_functions import InvocationResult, LambdaInvoker
 from stepbridge.stepfunctions.service.integrations.registry import TaskIntegrations
-from stepbridge.stepfunctions.service.integrations.resource import Pattern, Resource
 
 __all__ = [
     "Integration",
     "InvocationResult",
     "LambdaInvoker",
-    "Pattern",
-    "Resource",
     "TaskCall",
     "TaskError",
     "TaskIntegrations",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stepbridge.stepfunctions.interpreter.messages import Json
-from stepbridge.stepfunctions.service.integrations.resource import Resource
+from stepbridge.stepfunctions.language.resources import Resource
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/step-functions/latest/dg/connect-lambda.html
 """
 
+import base64
 import json
 from typing import Protocol
 
@@ -11,7 +12,6 @@ from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.service.integrations.call import TaskCall, TaskError
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import (
     http_metadata,
-    new_request_id,
     new_trace_id,
     refused,
     to_json,
@@ -28,9 +28,11 @@ class InvocationResult(Protocol):
     @property
     def function_error(self) -> str | None: ...
     @property
-    def executed_version(self) -> str | None: ...
+    def executed_version(self) -> str: ...
     @property
-    def log_tail(self) -> str | None: ...
+    def log_tail(self) -> bytes | None: ...
+    @property
+    def request_id(self) -> str: ...
 
 
 class LambdaInvoker(Protocol):
@@ -38,12 +40,14 @@ class LambdaInvoker(Protocol):
 
     async def invoke(
         self,
-        function_name_or_arn: str,
+        function: str,
         payload: bytes,
+        /,
         *,
         qualifier: str | None = None,
         invocation_type: str = "RequestResponse",
         client_context: str | None = None,
+        log_tail: bool = False,
     ) -> InvocationResult: ...
 
 
@@ -55,7 +59,7 @@ class FunctionTask:
 
     async def __call__(self, call: TaskCall) -> Json:
         try:
-            result = await self._invoker.invoke(call.resource.text, to_json(call.parameters).encode())
+            result = await self._invoker.invoke(call.resource.arn, to_json(call.parameters).encode())
         except AwsError as error:
             raise refused("Lambda", "AWSLambda", error) from None
         return _payload(result)
@@ -77,21 +81,23 @@ class LambdaInvoke:
                 qualifier=parameters.get("Qualifier"),
                 invocation_type=parameters.get("InvocationType", "RequestResponse"),
                 client_context=parameters.get("ClientContext"),
+                log_tail=parameters.get("LogType") == "Tail",
             )
         except AwsError as error:
             raise refused("Lambda", "AWSLambda", error) from None
-        value = _payload(result)
-        headers = {"x-amzn-Remapped-Content-Length": "0", "Content-Length": str(len(result.payload))}
-        output: dict[str, Json] = {}
-        if result.executed_version is not None:
-            headers["X-Amz-Executed-Version"] = output["ExecutedVersion"] = result.executed_version
-        if result.log_tail is not None and parameters.get("LogType") == "Tail":
-            output["LogResult"] = headers["X-Amz-Log-Result"] = result.log_tail
-        headers["X-Amzn-Trace-Id"] = new_trace_id(call.time)
+        output: dict[str, Json] = {"ExecutedVersion": result.executed_version, "Payload": _payload(result)}
+        headers = {
+            "X-Amz-Executed-Version": result.executed_version,
+            "x-amzn-Remapped-Content-Length": "0",
+            "Content-Length": str(len(result.payload)),
+            "X-Amzn-Trace-Id": new_trace_id(call.time),
+        }
         if result.payload:
             headers["Content-Type"] = "application/json"
-        metadata = http_metadata(call.time, headers, new_request_id(), result.status_code)
-        return {**output, "Payload": value, **metadata, "StatusCode": result.status_code}
+        if result.log_tail is not None:
+            headers["X-Amz-Log-Result"] = output["LogResult"] = base64.b64encode(result.log_tail).decode()
+        metadata = http_metadata(call.time, headers, result.request_id, result.status_code)
+        return {**output, **metadata, "StatusCode": result.status_code}
 
 
 def _payload(result: InvocationResult) -> Json:
