@@ -5,6 +5,7 @@ from typing import ClassVar
 from stepbridge.api.service import Members, Service
 from stepbridge.clock import Clock
 from stepbridge.settings import Settings
+from stepbridge.stepfunctions.service.activities import Activities
 from stepbridge.stepfunctions.service.history import History
 from stepbridge.stepfunctions.service.integrations import TaskIntegrations
 from stepbridge.stepfunctions.service.machines import Machines, Revision
@@ -16,6 +17,7 @@ from stepbridge.stepfunctions.service.versions import Versions
 from stepbridge.store import Row, Store
 from stepbridge.trace import Trace
 
+OWNED_KEY = {"type": "AWS_OWNED_KEY"}  # the encryptionConfiguration of what was created without one
 MAXIMUM_PAYLOAD_BYTES = 262_144  # input and output: https://docs.aws.amazon.com/step-functions/latest/dg/limits.html
 _DEFAULT_PAGE = 100
 
@@ -39,8 +41,9 @@ class Core(Service):
         self._machines = Machines(store)
         self._versions = Versions(store)
         self._history = History(store)
+        self._activities = Activities(store, clock)
         self._runner = ExecutionRunner(
-            settings, store, clock, trace, self._machines, self._history, self._sealer, integrations
+            store, clock, trace, self._machines, self._history, self._activities, self._sealer, integrations
         )
 
     def _revision_members(self, revision: Revision, included: bool) -> Members:

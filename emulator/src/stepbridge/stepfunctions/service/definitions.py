@@ -29,7 +29,7 @@ def _not_emulated(scope: dict[str, Any], path: str, integrations: TaskIntegratio
     """A finding for each Task state in `scope` with a Resource that AWS has and stepbridge has not."""
     for name, state in scope["States"].items():
         place = f"{path}/States/{name}"
-        if state["Type"] == "Task" and integrations.find(resources.parse(state["Resource"])) is None:
+        if state["Type"] == "Task" and not _can_call(resources.parse(state["Resource"]), integrations):
             message = f"AWS has the resource {state['Resource']}, but stepbridge cannot emulate it"
             yield language.Diagnostic("SCHEMA_VALIDATION_FAILED", message, f"{place}/Resource")
         for number, branch in enumerate(state.get("Branches", [])):
@@ -37,3 +37,7 @@ def _not_emulated(scope: dict[str, Any], path: str, integrations: TaskIntegratio
         for member in ("ItemProcessor", "Iterator"):
             if member in state:
                 yield from _not_emulated(state[member], f"{place}/{member}", integrations)
+
+
+def _can_call(resource: resources.Resource, integrations: TaskIntegrations) -> bool:
+    return isinstance(resource, resources.Activity) or integrations.find(resource) is not None

@@ -8,11 +8,10 @@ from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members
 from stepbridge.stepfunctions import language
 from stepbridge.stepfunctions.service import arns, definitions
-from stepbridge.stepfunctions.service.core import Core
+from stepbridge.stepfunctions.service.core import OWNED_KEY, Core
 from stepbridge.stepfunctions.service.machines import Machine, Revision, does_not_exist
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+")
-_OWNED_KEY = {"type": "AWS_OWNED_KEY"}
 _UNCHANGEABLE = ("definition", "logging", "tracing", "encryption")  # a second Create with another one is refused
 
 
@@ -148,7 +147,7 @@ class MachineOperations(Core):
     def _taggable(self, request: Members) -> str:
         """The ARN of the resource to tag.  Raises AwsError InvalidArn or ResourceNotFound."""
         arn = arns.parse(request["resourceArn"], "stateMachine", "activity").text
-        if self._machines.find(arn) is None:
+        if self._machines.find(arn) is None and not self._activities.exists(arn):
             raise AwsError("ResourceNotFound", f"Resource not found: '{arn}'", members={"resourceName": arn})
         return arn
 
@@ -166,7 +165,7 @@ class MachineOperations(Core):
         tracing = current.tracing if current else {"enabled": False}
         if "tracingConfiguration" in request:
             tracing = {"enabled": bool(request["tracingConfiguration"].get("enabled", False))}
-        encryption = request.get("encryptionConfiguration", current.encryption if current else _OWNED_KEY)
+        encryption = request.get("encryptionConfiguration", current.encryption if current else OWNED_KEY)
         revision_id = str(uuid.uuid4()) if current else None  # the first revision has none
         return Revision(0, arn, revision_id, definition, role, logging, tracing, encryption, now)
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepbridge.clock import Clock
-from stepbridge.settings import Settings
 from stepbridge.stepfunctions import interpreter
 from stepbridge.stepfunctions.interpreter import Environment, ExecutionContext, ExecutionState, Step
 from stepbridge.stepfunctions.interpreter.messages import (
+    ActivityStarted,
     CancelTask,
     CancelTimer,
     Event,
@@ -35,6 +35,7 @@ from stepbridge.stepfunctions.interpreter.messages import (
 )
 from stepbridge.stepfunctions.language import resources
 from stepbridge.stepfunctions.service import hops
+from stepbridge.stepfunctions.service.activities import Activities
 from stepbridge.stepfunctions.service.history import History
 from stepbridge.stepfunctions.service.integrations import TaskCall, TaskError, TaskIntegrations
 from stepbridge.stepfunctions.service.machines import Machines
@@ -63,21 +64,21 @@ class ExecutionRunner:
 
     def __init__(
         self,
-        settings: Settings,
         store: Store,
         clock: Clock,
         trace: Trace,
         machines: Machines,
         history: History,
+        activities: Activities,
         sealer: Sealer,
         integrations: TaskIntegrations,
     ) -> None:
-        self._settings = settings
         self._store = store
         self._clock = clock
         self._trace = trace
         self._machines = machines
         self._history = history
+        self._activities = activities
         self._sealer = sealer
         self._integrations = integrations
         self._timers = Timers(store, clock, lambda execution, timer: self.deliver(execution, TimerFired(timer)))
@@ -90,7 +91,9 @@ class ExecutionRunner:
 
     def open(self) -> None:
         """Go on with what a stopped emulator left: calls that had not returned are made again, late timers fire."""
-        for row in self._store.query("SELECT execution, task, answer FROM tasks WHERE call IS NOT NULL"):
+        for row in self._store.query(
+            "SELECT execution, task, answer FROM tasks WHERE activity IS NULL AND call IS NOT NULL"
+        ):
             if row["answer"] is not None:
                 self._give_answer(row["execution"], row["task"], json.loads(row["answer"]))
             else:
@@ -123,6 +126,11 @@ class ExecutionRunner:
                 self._step(*self._inbox.popleft())
         finally:
             self._delivering = False
+
+    def begin_activity(self, execution: int, event: ActivityStarted) -> None:
+        """A worker takes the task of an activity."""
+        self._store.execute("UPDATE tasks SET call = NULL WHERE execution = ? AND task = ?", (execution, event.task_id))
+        self.deliver(execution, event)
 
     def answer(self, execution: int, task: int, answer: dict[str, Any]) -> bool:
         """Give the token of a task back, with `output`, or with `error` and `cause`; whether it still counted.
@@ -164,6 +172,7 @@ class ExecutionRunner:
             now=self._clock.now(),
             random=self._random,
             new_task_token=lambda task: self._sealer.task_token(execution, task),
+            activity_exists=self._activities.exists,
         )
 
     def _step(self, execution: int, event: Event) -> None:
@@ -198,20 +207,8 @@ class ExecutionRunner:
         finish: FinishExecution | None = None
         for command in step.commands:
             match command:
-                case InvokeTask(task_id=task):
-                    self._store.execute(
-                        "INSERT INTO tasks (execution, task, resource, state_name, has_token, call)"
-                        " VALUES (?, ?, ?, ?, ?, ?)",
-                        (
-                            execution,
-                            task,
-                            command.resource,
-                            command.state_name,
-                            command.token is not None,
-                            json.dumps(command.parameters, ensure_ascii=False),
-                        ),
-                    )
-                    self._call_after_commit(execution, task)
+                case InvokeTask():
+                    self._add_task(execution, command)
                 case CancelTask(task_id=task):
                     self._forget_task(execution, task)
                 case StartTimer(timer_id=timer, at=at):
@@ -256,6 +253,23 @@ class ExecutionRunner:
         self._finish(execution, arn, machine, FinishExecution("FAILED", None, "States.Runtime", cause))
         hops.tell(self._trace, arn, [failed])
 
+    def _add_task(self, execution: int, command: InvokeTask) -> None:
+        is_activity = isinstance(resources.parse(command.resource), resources.Activity)
+        self._store.execute(
+            "INSERT INTO tasks (execution, task, resource, activity, state_name, has_token, call)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                execution,
+                command.task_id,
+                command.resource,
+                command.resource if is_activity else None,
+                command.state_name,
+                is_activity or command.token is not None,
+                json.dumps(command.parameters, separators=(",", ":"), ensure_ascii=False),
+            ),
+        )
+        self._call_after_commit(execution, command.task_id)
+
     def _forget_task(self, execution: int, task: int) -> None:
         self._store.execute("DELETE FROM tasks WHERE execution = ? AND task = ?", (execution, task))
 
@@ -270,11 +284,14 @@ class ExecutionRunner:
         for execution, task in to_call:
             # Read again: the task may be over by now, and what was not committed is not called.
             row = self._store.query_one(
-                "SELECT t.resource, t.state_name, t.has_token, t.started, t.call, e.arn"
+                "SELECT t.resource, t.activity, t.state_name, t.has_token, t.started, t.call, e.arn"
                 " FROM tasks t JOIN executions e ON e.id = t.execution WHERE t.execution = ? AND t.task = ?",
                 (execution, task),
             )
             if row is None:
+                continue
+            if row["activity"] is not None:
+                self._activities.offer(row["activity"])
                 continue
             if not row["started"]:
                 self._store.execute("UPDATE tasks SET started = 1 WHERE execution = ? AND task = ?", (execution, task))

@@ -81,20 +81,22 @@ MIGRATIONS = [
     CREATE TABLE history (execution INTEGER NOT NULL, first INTEGER NOT NULL, events TEXT NOT NULL) STRICT;
     CREATE UNIQUE INDEX history_of_execution ON history (execution, first);
 
-    -- Tasks that are not over.  `call` is the call to make, again after a restart, NULL once it has returned; `answer`
-    -- is how the task's token was given back before the call returned.
+    -- Tasks that are not over.  `call` is the call to make, again after a restart, NULL once it has returned or the
+    -- task of an activity has been taken; `answer` is how the task's token was given back before the call returned.
     CREATE TABLE tasks (
+        id INTEGER PRIMARY KEY,
         execution INTEGER NOT NULL,
         task INTEGER NOT NULL,
         resource TEXT NOT NULL,
+        activity TEXT,
         state_name TEXT NOT NULL,
         has_token INTEGER NOT NULL,
         started INTEGER NOT NULL DEFAULT 0,
         call TEXT,
         answer TEXT,
-        PRIMARY KEY (execution, task)
+        UNIQUE (execution, task)
     ) STRICT;
-    CREATE INDEX tasks_to_call ON tasks (execution, task) WHERE call IS NOT NULL;
+    CREATE INDEX tasks_to_call ON tasks (activity, id) WHERE call IS NOT NULL;
 
     CREATE TABLE timers (
         execution INTEGER NOT NULL,
@@ -103,6 +105,13 @@ MIGRATIONS = [
         PRIMARY KEY (execution, timer)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX timers_by_time ON timers (at, execution, timer);
+
+    CREATE TABLE activities (
+        arn TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        encryption TEXT NOT NULL,
+        created REAL NOT NULL
+    ) STRICT;
 
     CREATE TABLE stepfunctions_tags (
         arn TEXT NOT NULL,

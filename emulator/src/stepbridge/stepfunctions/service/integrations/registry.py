@@ -9,6 +9,8 @@ from stepbridge.stepfunctions.service.integrations.lambda_functions import Funct
 class TaskIntegrations:
     """The integrations by the resources that name them.
 
+    Activities are none: their tasks are not called but asked for.
+
     `lambda_invoker` runs Lambda functions.
     """
 
