@@ -85,7 +85,9 @@ class RegistryAccess(Access):
         return [row["pem"] for row in rows]
 
     def on_trust(self, callback: Callable[[str], object]) -> None:
-        """Call `callback` with each certificate (PEM) that is added to :meth:`trusted_certificates`."""
+        """Call `callback` with each of :meth:`trusted_certificates`, now and whenever one is added."""
+        for pem in self.trusted_certificates():
+            callback(pem)
         self._core.on_trust(callback)
 
     def thing_of(self, connection: Connection) -> str | None:
