@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,16 +44,20 @@ class Connection:
     account: str
 
     def client(self, service: str) -> Any:
-        """A boto3 client of the emulator.  Nothing of the user's AWS configuration or proxies is used."""
-        import boto3
+        """A botocore client of the emulator.  Nothing of the user's AWS configuration or proxies is used."""
+        import botocore.session
         from botocore.config import Config
 
-        session = boto3.Session(
+        nothing = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
+        session = botocore.session.Session(session_vars={**nothing, "profile": (None, None, None, None)})
+        return session.create_client(
+            service,
+            endpoint_url=self.url,
+            region_name=self.region,
             aws_access_key_id="stepbridge",
             aws_secret_access_key="stepbridge",  # noqa: S106 any will do
-            region_name=self.region,
+            config=Config(proxies={}),
         )
-        return session.client(service, endpoint_url=self.url, config=Config(proxies={}))
 
 
 def find_emulator(endpoint: str | None, data_dir: Path) -> Connection:
@@ -92,10 +97,14 @@ def find_emulator(endpoint: str | None, data_dir: Path) -> Connection:
 @contextmanager
 def get(url: str, path: str, timeout: float | None = None) -> Iterator[http.client.HTTPResponse]:
     """GET `path` of an emulator.  `timeout` in seconds.  Raises OSError and HTTPException."""
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 80
+    except ValueError:
+        host = None
+    if not host or parts.scheme != "http":
         raise CommandError(f"The endpoint {url} is not an http:// URL, as 'stepbridge up' prints it.")
-    connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=timeout)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request("GET", path)
         yield connection.getresponse()
@@ -105,7 +114,7 @@ def get(url: str, path: str, timeout: float | None = None) -> Iterator[http.clie
 
 @contextmanager
 def aws_errors(doing: str) -> Iterator[None]:
-    """Turn what boto3 raises into a CommandError that says what was being done."""
+    """Turn what botocore raises into a CommandError that says what was being done."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

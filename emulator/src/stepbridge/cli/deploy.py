@@ -37,6 +37,7 @@ def deploy(
         if not key or not equals:
             raise typer.BadParameter(f"'{entry}' is not KEY=VALUE", param_hint="--parameter")
         parameters[key] = value
+    path = find_template(path)
     result = deploy_stack(find_emulator(endpoint, data_dir), path, stack_name, parameters)
     for name, value in result.outputs.items():
         print(f"{name} = {value}")

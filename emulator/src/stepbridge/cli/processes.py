@@ -40,6 +40,11 @@ class Process:
             )
         return self
 
+    @property
+    def pid(self) -> int:
+        """The child's process id, and that of its group."""
+        return self._process.pid
+
     def await_condition(self, condition: Callable[[], bool], seconds: float) -> None:
         """Return when the condition holds.  Raises CommandError if the process ends or `seconds` pass before."""
         clock = SystemClock()

@@ -1,0 +1,156 @@
+"""What the command line says before it talks to an emulator, and when there is none."""
+
+import fcntl
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from stepbridge import __version__
+from stepbridge.cli.application import main
+
+HEAVY = ["boto3", "botocore", "cryptography", "moto", "rich", "samtranslator", "starlette", "uvicorn", "uvloop"]
+NOBODY = "http://127.0.0.1:1"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+Stepbridge = Callable[..., Result]
+
+
+@pytest.fixture
+def stepbridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Stepbridge:
+    """Runs the command in a folder of its own, with no emulator in its environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+
+    def run(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["stepbridge", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        output = capsys.readouterr()
+        return Result(0 if ended.value.code is None else int(ended.value.code), output.out, output.err)
+
+    return run
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = f"import sys, stepbridge.cli.application; print([name for name in {HEAVY} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        ([], ["stepbridge up", 'stepbridge run --input \'{"a": 15, "b": 42}\'']),
+        (["up"], ["stepbridge up --memory --port 0 --mqtt-port 0 --ready-file endpoints.json"]),
+        (["deploy"], ["stepbridge deploy aws-resources"]),
+        (["run"], ['stepbridge run --input \'{"a": 15, "b": 42}\'']),
+        (["device", "create"], ["stepbridge device create mqtt-container-client --out certificates"]),
+        (["demo"], ['Take {"a": 15, "b": 42} through every hop and back.']),
+    ],
+)
+def test_help_teaches_by_example(stepbridge: Stepbridge, arguments: list[str], lines: list[str]) -> None:
+    result = stepbridge(*arguments, "--help")
+    assert result.status == 0
+    assert set(lines) <= {line.strip() for line in result.stdout.splitlines()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "sentence"),
+    [
+        (["run"], {}, "No emulator runs on the data directory .stepbridge: start one with 'stepbridge up'"),
+        (["run", "--data-dir", "other"], {}, "No emulator runs on the data directory other:"),
+        (["deploy", "."], {}, "There is no template.yaml or template.yml or template.json in .:"),
+        (["deploy", "nowhere"], {}, "There is no template at nowhere."),
+        (["demo", "nowhere"], {}, "There is no template at nowhere."),
+        (["device", "create", "thing", "--out", "d"], {}, "No emulator runs on the data directory .stepbridge:"),
+        (
+            ["run", "--endpoint", "http://127.0.0.1:1"],
+            {},
+            "No emulator answers at http://127.0.0.1:1 (Connection refused)",
+        ),
+        (["run"], {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "No emulator answers at http://127.0.0.1:1"),
+        (["run", "--endpoint", "127.0.0.1:4566"], {}, "The endpoint 127.0.0.1:4566 is not an http:// URL"),
+        (
+            ["run", "--endpoint", "http://127.0.0.1:port"],
+            {},
+            "The endpoint http://127.0.0.1:port is not",
+        ),
+        (["run", "--input", "{a: 1}"], {}, "The input is not JSON"),
+        (["run", "--input", "@nowhere.json"], {}, "The input cannot be read from nowhere.json"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(
+    stepbridge: Stepbridge,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    environment: dict[str, str],
+    sentence: str,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    result = stepbridge(*arguments)
+    assert (result.status, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"stepbridge: {sentence}")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["fly"], "No such command 'fly'"),
+        (["up", "--port", "70000"], "--port"),
+        (["device", "create", "thing"], "--out"),
+        (["deploy", ".", "--parameter", "WorkerTopic"], "'WorkerTopic' is not KEY=VALUE"),
+    ],
+)
+def test_a_mistake_in_the_command_is_told_as_such(stepbridge: Stepbridge, arguments: list[str], text: str) -> None:
+    result = stepbridge(*arguments)
+    assert result.status == 2
+    assert text in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_version_as_a_process() -> None:
+    command = [sys.executable, "-m", "stepbridge", "version"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert result.stdout == f"stepbridge {__version__}\n"
+
+
+def test_a_second_emulator_on_the_same_data_directory_is_refused(stepbridge: Stepbridge, tmp_path: Path) -> None:
+    (tmp_path / ".stepbridge").mkdir()
+    with (tmp_path / ".stepbridge" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = stepbridge("up")
+    assert result.status == 1
+    assert result.stderr.startswith("stepbridge: An emulator runs on the data directory .stepbridge already")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_data_directory_that_is_a_file_is_refused(stepbridge: Stepbridge, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = stepbridge("up", "--data-dir", "file")
+    assert result.status == 1
+    assert result.stderr.startswith("stepbridge: The data directory file cannot be used")
+
+
+def test_an_endpoints_file_that_is_broken_says_what_to_do(stepbridge: Stepbridge, tmp_path: Path) -> None:
+    (tmp_path / ".stepbridge").mkdir()
+    (tmp_path / ".stepbridge" / "endpoints.json").write_text(json.dumps({"mqtt_port": 1}))
+    result = stepbridge("run")
+    assert result.status == 1
+    assert "cannot be read" in result.stderr
+    assert "start the emulator again" in result.stderr
