@@ -1,0 +1,155 @@
+"""One emulator: its parts, how they know each other, and in which order they start and stop."""
+
+import logging
+import socket
+import ssl
+from contextlib import AsyncExitStack
+from typing import Any
+
+from stepbridge.api.app import Api
+from stepbridge.api.calls import AwsCalls
+from stepbridge.api.dispatch import Dispatcher
+from stepbridge.api.moto_backend import MotoBackend
+from stepbridge.api.server import HttpServer, listen
+from stepbridge.clock import Clock, SystemClock
+from stepbridge.cloudformation.service import CloudFormationService
+from stepbridge.functions.service import LambdaService
+from stepbridge.iot.broker import Broker
+from stepbridge.iot.broker.embedded import EmbeddedCore
+from stepbridge.iot.certificates import CertificateAuthority
+from stepbridge.iot.data import IotDataService
+from stepbridge.iot.registry import Registry
+from stepbridge.iot.rules.actions.base import RuleServices
+from stepbridge.iot.rules.engine import RulesEngine
+from stepbridge.iot.rules.service import TopicRuleService
+from stepbridge.settings import Settings
+from stepbridge.stepfunctions.service import StepFunctionsService
+from stepbridge.stepfunctions.service.integrations import TaskIntegrations
+from stepbridge.store import Store
+from stepbridge.trace import Trace
+
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 what to dial when the emulator listens on all
+
+
+class Emulator:
+    """An emulator with `settings`, on the time of `clock` (real time by default).
+
+    Everything is built here and started by :meth:`start`, so that whoever reads this file knows what there is.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.trace = Trace(self.clock)
+        self._exit = AsyncExitStack()
+        self._http_port = 0
+        self._mqtt_port = 0
+
+    @property
+    def url(self) -> str:
+        """Where clients reach the AWS APIs."""
+        host = _ANY_ADDRESS.get(self.settings.host, self.settings.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._http_port}"
+
+    @property
+    def endpoints(self) -> dict[str, Any]:
+        """Where everything is, as `--ready-file` gets it."""
+        return {
+            "http": self.url,
+            "mqtt_host": "localhost",
+            "mqtt_port": self._mqtt_port,
+            "root_ca": str(self.authority.root_ca_path),
+            "region": self.settings.region,
+            "account": self.settings.account,
+        }
+
+    async def start(self) -> None:
+        """Return when all endpoints are ready.
+
+        Raises OSError if an address cannot be listened on, RuntimeError if the data directory is of a newer version.
+        A port that is taken is replaced by a free one; `endpoints` tells which.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self._exit.aclose()
+            raise
+
+    async def stop(self) -> None:
+        """Finish what is in hand, close everything; what was acknowledged is in the database."""
+        await self._exit.aclose()
+
+    async def _start(self) -> None:
+        settings, clock, trace = self.settings, self.clock, self.trace
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._log_to_file()
+        store = Store(None if settings.memory else settings.data_dir / "stepbridge.sqlite", fsync=settings.fsync)
+        self._exit.callback(store.close)
+        dispatcher = Dispatcher()
+        moto = MotoBackend(settings.account)
+        self._exit.callback(moto.close)
+        calls = AwsCalls(settings, dispatcher, moto, lambda: self.url)
+
+        lambda_service = LambdaService(settings, store, clock, trace, lambda: self.url, calls)
+        self.authority = CertificateAuthority(settings.data_dir / "ca")
+        registry = Registry(settings, store, clock, trace, self.authority, lambda: f"localhost:{self._mqtt_port}")
+        broker = Broker(
+            settings,
+            store,
+            clock,
+            trace,
+            registry.access,
+            EmbeddedCore(store, clock, trace),
+            self._server_context(),
+        )
+        for certificate in [self.authority.root_ca_pem(), *registry.access.trusted_certificates()]:
+            broker.trust(certificate)
+        rules = RulesEngine(settings, store, clock, trace, RuleServices(lambda_service.functions, broker, calls))
+        states = StepFunctionsService(settings, store, clock, trace, TaskIntegrations(lambda_service.functions))
+        stacks = CloudFormationService(settings, store, clock, trace, calls)
+        broker.listen(rules.accept)
+        registry.access.on_trust(broker.trust)
+        dispatcher.register(
+            lambda_service,
+            *registry.services,
+            TopicRuleService(settings, store, rules),
+            IotDataService(broker, clock),
+            states,
+            stacks,
+        )
+
+        api = Api(settings, store, trace, dispatcher, moto, lambda: self.endpoints)
+        listener = self._listen("HTTP", settings.http_port)
+        self._http_port = listener.getsockname()[1]
+        # In the order of who needs whom; the HTTP port last, so that it answers only when all the rest does.
+        self._exit.push_async_callback(stacks.close)
+        for part in (lambda_service, rules, broker, states):
+            self._exit.push_async_callback(part.stop)
+            await part.start()
+        self._mqtt_port = broker.ports[0]
+        server = HttpServer(api.application, listener)
+        await server.start()
+        self._exit.push_async_callback(server.stop)
+        self._exit.callback(api.close)
+
+    def _server_context(self) -> ssl.SSLContext:
+        certificate, key = self.authority.server_ssl_files()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        return context
+
+    def _listen(self, what: str, port: int) -> socket.socket:
+        listener, as_asked = listen(self.settings.host, port)
+        if not as_asked:
+            taken_for = listener.getsockname()[1]
+            self.trace.emit("stepbridge", "port-taken", f"{what} port {port} is taken: using {taken_for} instead")
+        return listener
+
+    def _log_to_file(self) -> None:
+        """Tracebacks of our own mistakes go to a file in the data directory, not to the user's terminal."""
+        handler = logging.FileHandler(self.settings.data_dir / "stepbridge.log", delay=True)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        logging.getLogger("stepbridge").addHandler(handler)
+        logging.getLogger("stepbridge").propagate = False
+        self._exit.callback(logging.getLogger("stepbridge").removeHandler, handler)
+        self._exit.callback(handler.close)

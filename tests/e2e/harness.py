@@ -1,0 +1,120 @@
+"""What the end-to-end tests share: devices with real certificates, the worker's process, and ways to wait."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stepbridge.testing import EmulatorProcess
+
+T = TypeVar("T")
+ROOT = Path(__file__).parents[2]
+
+
+def wait_until(probe: Callable[[], T | None], what: str, seconds: float = 20) -> T:
+    """The first answer of `probe` that is not None or False; fails, naming `what`, after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer = probe()
+        if answer:
+            return answer
+        time.sleep(0.02)
+    raise AssertionError(f"waited {seconds} s in vain for {what}")
+
+
+def ended(emulator: EmulatorProcess, execution: str) -> dict[str, Any]:
+    """The execution, when it is no longer running."""
+    states = emulator.client("stepfunctions")
+
+    def probe() -> dict[str, Any] | None:
+        description: dict[str, Any] = states.describe_execution(executionArn=execution)
+        return description if description["status"] != "RUNNING" else None
+
+    return wait_until(probe, f"the end of {execution}")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """aws-resources/ as it is deployed, and the files of one device for it."""
+
+    outputs: dict[str, str]
+    device: Path
+
+    @property
+    def state_machine(self) -> str:
+        """The ARN of the dispatching state machine."""
+        return self.outputs["StateMachineArn"]
+
+
+def command(emulator: EmulatorProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a `stepbridge` command against the emulator."""
+    return subprocess.run(
+        [sys.executable, "-m", "stepbridge", *arguments],
+        env=emulator.environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def start_worker(stepbridge: EmulatorProcess, deployment: Deployment) -> subprocess.Popen[str]:
+    """Start the worker; it connects and subscribes by itself, its session is persistent."""
+    files = {name: next(deployment.device.glob(pattern)) for name, pattern in DEVICE_FILES.items()}
+    return subprocess.Popen(
+        [sys.executable, "-m", "onprem_worker"],
+        env={
+            "ENDPOINT": stepbridge.endpoints["mqtt_host"],
+            "PORT": str(stepbridge.endpoints["mqtt_port"]),
+            "CA_FILE": str(files["root"]),
+            "DEVICE_CERT": str(files["certificate"]),
+            "PRIVATE_KEY": str(files["key"]),
+            "CLIENT_ID": deployment.outputs["ClientId"],
+            "SUBSCRIBE_TOPIC": deployment.outputs["SubscribeTopic"],
+            "SUBMIT_TOPIC": deployment.outputs["SubmitTopic"],
+        },
+        text=True,
+    )
+
+
+DEVICE_FILES = {"root": "*CA*.pem", "certificate": "*certificate*", "key": "*private*"}
+
+
+def create_device(emulator: EmulatorProcess, directory: Path, policy: dict[str, Any] | None) -> dict[str, str]:
+    """A registered, ACTIVE certificate with its files in `directory`, and a policy of its own if one is given."""
+    iot = emulator.client("iot")
+    certificate: dict[str, Any] = iot.create_keys_and_certificate(setAsActive=True)
+    if policy is not None:
+        name = f"policy-{certificate['certificateId'][:8]}"
+        iot.create_policy(policyName=name, policyDocument=json.dumps(policy))
+        iot.attach_policy(policyName=name, target=certificate["certificateArn"])
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "certificate.pem").write_text(certificate["certificatePem"])
+    (directory / "private.key").write_text(certificate["keyPair"]["PrivateKey"])
+    return {
+        "id": certificate["certificateId"],
+        "arn": certificate["certificateArn"],
+        "certificate": str(directory / "certificate.pem"),
+        "key": str(directory / "private.key"),
+        "root": emulator.endpoints["root_ca"],
+    }
+
+
+def allow(emulator: EmulatorProcess, **resources: str | list[str]) -> dict[str, Any]:
+    """A policy document that allows `iot:<action>` on the resources given for it, e.g. Connect="client/a"."""
+    prefix = f"arn:aws:iot:{emulator.endpoints['region']}:{emulator.endpoints['account']}:"
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": f"iot:{action}",
+                "Resource": [prefix + name for name in ([names] if isinstance(names, str) else names)],
+            }
+            for action, names in resources.items()
+        ],
+    }
