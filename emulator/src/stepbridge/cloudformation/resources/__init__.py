@@ -1,0 +1,22 @@
+"""The resource types: how each is created, updated and deleted through the emulator's own APIs.
+
+One small class per type, one file per family.  A class says which properties there are, of which shape of botocore's
+model each is, which are required and which cannot change without a replacement; what is left to write is the calls.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+
+from stepbridge.cloudformation.resources.base import ResourceType
+
+
+@cache
+def resource_types() -> Mapping[str, type[ResourceType]]:
+    """The supported types by name."""
+    from stepbridge.cloudformation.resources import iam, iot, lambda_, logs, s3, sqs, stepfunctions
+
+    return {
+        resource_type.type_name: resource_type
+        for module in (iam, iot, lambda_, logs, s3, sqs, stepfunctions)
+        for resource_type in module.TYPES
+    }

@@ -1,0 +1,391 @@
+"""AWS::Lambda::*"""
+
+import io
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from stepbridge.api.errors import AwsError
+from stepbridge.cloudformation.resources.base import Kind, Made, Properties, Property, ResourceType, shaped
+
+# A Python function whose code stands in the template may import this: it answers a custom resource's request.
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-lambda-function-code-cfnresponsemodule.html
+_CFN_RESPONSE = """\
+import json
+import urllib.request
+
+SUCCESS = "SUCCESS"
+FAILED = "FAILED"
+
+
+def send(event, context, responseStatus, responseData, physicalResourceId=None, noEcho=False, reason=None):
+    body = json.dumps({
+        "Status": responseStatus,
+        "Reason": reason or f"See the details in CloudWatch Log Stream: {context.log_stream_name}",
+        "PhysicalResourceId": physicalResourceId or context.log_stream_name,
+        "StackId": event["StackId"],
+        "RequestId": event["RequestId"],
+        "LogicalResourceId": event["LogicalResourceId"],
+        "NoEcho": noEcho,
+        "Data": responseData,
+    }).encode()
+    request = urllib.request.Request(event["ResponseURL"], data=body, method="PUT", headers={"Content-Type": ""})
+    urllib.request.urlopen(request).close()
+"""
+
+
+def inline_package(source: str, runtime: str) -> bytes:
+    """The zip that Lambda makes of code written in a template: `index.py` or `index.js`."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as package:
+        files = (
+            {"index.py": source, "cfnresponse.py": _CFN_RESPONSE}
+            if runtime.startswith("python")
+            else {"index.js": source}
+        )
+        for name, text in files.items():
+            entry = zipfile.ZipInfo(name)  # a fixed date: the same source is the same package
+            entry.external_attr = 0o644 << 16
+            package.writestr(entry, text)
+    return archive.getvalue()
+
+
+class Function(ResourceType):
+    """AWS::Lambda::Function.  Its Ref is the name, its Arn the ARN without a qualifier."""
+
+    type_name = "AWS::Lambda::Function"
+    service = "lambda"
+    properties: ClassVar[Mapping[str, Property]] = {
+        **shaped("CreateFunction", "FunctionName", "PackageType", replace=True),
+        **shaped("CreateFunction", "Role", required=True),
+        **shaped(
+            "CreateFunction", "Architectures", "CodeSigningConfigArn", "DeadLetterConfig", "Description", "Environment",
+            "EphemeralStorage", "FileSystemConfigs", "Handler", "ImageConfig", "Layers", "LoggingConfig",
+            "MemorySize", "Runtime", "SnapStart", "Timeout", "TracingConfig", "VpcConfig", "KmsKeyArn=KMSKeyArn",
+        ),
+        **shaped("PutFunctionConcurrency", "ReservedConcurrentExecutions"),
+        "Code": Property(kind=Kind.FREE, required=True),
+        "RecursiveLoop": Property("PutFunctionRecursionConfig.RecursiveLoop"),
+        "Tags": Property(kind=Kind.TAGS),
+    }  # fmt: skip
+    attributes = frozenset({"Arn"})
+    _APART = frozenset({"ReservedConcurrentExecutions", "RecursiveLoop"})
+    _CODE = frozenset({"S3Bucket", "S3Key", "S3ObjectVersion", "ZipFile", "ImageUri", "SourceKMSKeyArn"})
+
+    @classmethod
+    def check(cls, properties: Properties) -> Iterator[str]:
+        yield from super().check(properties)
+        code = properties.get("Code", {})
+        if not isinstance(code, dict):
+            yield "#/Code: expected type: JSONObject, found: String"
+            return
+        for name in code:
+            if name not in cls._CODE:
+                yield f"#/Code: extraneous key [{name}] is not permitted"
+        if not {"S3Bucket", "ZipFile", "ImageUri"} & set(code):
+            yield "#/Code: required key [S3Bucket], [ZipFile] or [ImageUri] not found"
+
+    async def create(self, properties: Properties) -> Made:
+        members = self.members(properties, without=self._APART)
+        name = members.pop("FunctionName", None) or self.generated_name(64)
+        created = await self.call(
+            "CreateFunction",
+            FunctionName=name,
+            Code=self._code(properties),
+            Tags={**self.tags(properties), **self.provenance()},
+            **members,
+        )
+        try:
+            await self._settings_apart(name, {}, properties)
+        except AwsError:
+            await self.call("DeleteFunction", FunctionName=name)
+            raise
+        return Made(name, {"Arn": created["FunctionArn"]})
+
+    async def update(self, made: Made, old: Properties, new: Properties) -> Made:
+        name = made.physical_id
+        members = self.members(
+            new, without=self._APART | {"FunctionName", "Architectures", "PackageType", "CodeSigningConfigArn"}
+        )
+        if self._code(old) != self._code(new) or old.get("Architectures") != new.get("Architectures"):
+            architectures = {"Architectures": new["Architectures"]} if "Architectures" in new else {}
+            await self.call("UpdateFunctionCode", FunctionName=name, **self._code(new), **architectures)
+        apart = {"Code", "Tags", "Architectures", *self._APART}
+        if {key: value for key, value in old.items() if key not in apart} != {
+            key: value for key, value in new.items() if key not in apart
+        }:
+            for property_name, default in _DEFAULTS.items():
+                if property_name in old and property_name not in new:
+                    members[property_name] = default
+            await self.call("UpdateFunctionConfiguration", FunctionName=name, **members)
+        await self._settings_apart(name, old, new)
+        before, after = self.tags(old), self.tags(new)
+        if before != after:
+            arn = made.attributes["Arn"]
+            if removed := [key for key in before if key not in after]:
+                await self.call("UntagResource", Resource=arn, TagKeys=removed)
+            if after:
+                await self.call("TagResource", Resource=arn, Tags=after)
+        return made
+
+    async def delete(self, made: Made, properties: Properties) -> None:
+        await self.call("DeleteFunction", FunctionName=made.physical_id)
+
+    def _code(self, properties: Properties) -> dict[str, Any]:
+        code = dict(properties["Code"])
+        if "ZipFile" in code:
+            code["ZipFile"] = inline_package(code["ZipFile"], properties.get("Runtime", ""))
+        return code
+
+    async def _settings_apart(self, name: str, old: Properties, new: Properties) -> None:
+        if old.get("ReservedConcurrentExecutions") != new.get("ReservedConcurrentExecutions"):
+            if "ReservedConcurrentExecutions" in new:
+                await self.call(
+                    "PutFunctionConcurrency",
+                    FunctionName=name,
+                    ReservedConcurrentExecutions=int(new["ReservedConcurrentExecutions"]),
+                )
+            else:
+                await self.call("DeleteFunctionConcurrency", FunctionName=name)
+        if old.get("RecursiveLoop", "Terminate") != new.get("RecursiveLoop", "Terminate"):
+            await self.call(
+                "PutFunctionRecursionConfig", FunctionName=name, RecursiveLoop=new.get("RecursiveLoop", "Terminate")
+            )
+
+
+# What a property becomes when an update takes it out of the template.
+_DEFAULTS: dict[str, Any] = {
+    "DeadLetterConfig": {"TargetArn": ""},
+    "Description": "",
+    "Environment": {"Variables": {}},
+    "EphemeralStorage": {"Size": 512},
+    "Layers": [],
+    "MemorySize": 128,
+    "Timeout": 3,
+    "TracingConfig": {"Mode": "PassThrough"},
+}
+
+
+class Permission(ResourceType):
+    """AWS::Lambda::Permission.  Any change is a new statement."""
+
+    type_name = "AWS::Lambda::Permission"
+    service = "lambda"
+    properties: ClassVar[Mapping[str, Property]] = {
+        **shaped("AddPermission", "Action", "FunctionName", "Principal", required=True, replace=True),
+        **shaped(
+            "AddPermission", "EventSourceToken", "FunctionUrlAuthType", "InvokedViaFunctionUrl", "PrincipalOrgID",
+            "SourceAccount", "SourceArn", replace=True,
+        ),
+    }  # fmt: skip
+    attributes = frozenset({"Id"})
+
+    async def create(self, properties: Properties) -> Made:
+        statement_id = self.generated_name(100)
+        await self.call("AddPermission", StatementId=statement_id, **self.members(properties))
+        return Made(statement_id, {"Id": statement_id})
+
+    async def update(self, made: Made, old: Properties, new: Properties) -> Made:
+        return made
+
+    async def delete(self, made: Made, properties: Properties) -> None:
+        await self.call("RemovePermission", FunctionName=properties["FunctionName"], StatementId=made.physical_id)
+
+
+class Version(ResourceType):
+    """AWS::Lambda::Version: its Ref is the ARN with the version's number.  Nothing of it can change."""
+
+    type_name = "AWS::Lambda::Version"
+    service = "lambda"
+    properties: ClassVar[Mapping[str, Property]] = {
+        **shaped("PublishVersion", "FunctionName", required=True, replace=True),
+        **shaped("PublishVersion", "CodeSha256", "Description", replace=True),
+        "ProvisionedConcurrencyConfig": Property(
+            "PutProvisionedConcurrencyConfig.ProvisionedConcurrentExecutions", kind=Kind.FREE
+        ),
+    }
+    attributes = frozenset({"FunctionArn", "Version"})
+
+    @classmethod
+    def check(cls, properties: Properties) -> Iterator[str]:
+        yield from super().check(properties)
+        if "ProvisionedConcurrencyConfig" in properties:
+            yield "#/ProvisionedConcurrencyConfig: is not supported by stepbridge"
+
+    async def create(self, properties: Properties) -> Made:
+        published = await self.call("PublishVersion", **self.members(properties))
+        arn = published["FunctionArn"]
+        return Made(arn, {"FunctionArn": arn, "Version": published["Version"]})
+
+    async def update(self, made: Made, old: Properties, new: Properties) -> Made:
+        return made
+
+    async def delete(self, made: Made, properties: Properties) -> None:
+        function, _, version = made.physical_id.rpartition(":")
+        await self.call("DeleteFunction", FunctionName=function, Qualifier=version)
+
+
+class Alias(ResourceType):
+    """AWS::Lambda::Alias: its Ref is the ARN with the alias's name."""
+
+    type_name = "AWS::Lambda::Alias"
+    service = "lambda"
+    properties: ClassVar[Mapping[str, Property]] = {
+        **shaped("CreateAlias", "FunctionName", "Name", required=True, replace=True),
+        **shaped("CreateAlias", "FunctionVersion", required=True),
+        **shaped("CreateAlias", "Description"),
+        "RoutingConfig": Property(kind=Kind.FREE),
+    }
+    attributes = frozenset({"AliasArn"})
+
+    @classmethod
+    def check(cls, properties: Properties) -> Iterator[str]:
+        yield from super().check(properties)
+        weights = properties.get("RoutingConfig", {}).get("AdditionalVersionWeights", [])
+        for index, weight in enumerate(weights):
+            if set(weight) != {"FunctionVersion", "FunctionWeight"}:
+                yield f"#/RoutingConfig/AdditionalVersionWeights/{index}: wants [FunctionVersion] and [FunctionWeight]"
+
+    async def create(self, properties: Properties) -> Made:
+        created = await self.call("CreateAlias", **self.members(properties), **self._routing(properties))
+        return Made(created["AliasArn"], {"AliasArn": created["AliasArn"]})
+
+    async def update(self, made: Made, old: Properties, new: Properties) -> Made:
+        members = {"Description": "", **self.members(new)}
+        await self.call(
+            "UpdateAlias",
+            **members,
+            RoutingConfig={"AdditionalVersionWeights": {}, **self._routing(new).get("RoutingConfig", {})},
+        )
+        return made
+
+    async def delete(self, made: Made, properties: Properties) -> None:
+        await self.call("DeleteAlias", FunctionName=properties["FunctionName"], Name=properties["Name"])
+
+    def _routing(self, properties: Properties) -> dict[str, Any]:
+        weights = properties.get("RoutingConfig", {}).get("AdditionalVersionWeights", [])
+        if not weights:
+            return {}
+        routed = {weight["FunctionVersion"]: float(weight["FunctionWeight"]) for weight in weights}
+        return {"RoutingConfig": {"AdditionalVersionWeights": routed}}
+
+
+class EventSourceMapping(ResourceType):
+    """AWS::Lambda::EventSourceMapping."""
+
+    type_name = "AWS::Lambda::EventSourceMapping"
+    service = "lambda"
+    properties: ClassVar[Mapping[str, Property]] = {
+        **shaped("CreateEventSourceMapping", "FunctionName", required=True),
+        **shaped("CreateEventSourceMapping", "EventSourceArn", replace=True),
+        **shaped("CreateEventSourceMapping", "StartingPosition", "StartingPositionTimestamp", replace=True),
+        **shaped(
+            "CreateEventSourceMapping", "BatchSize", "BisectBatchOnFunctionError", "DestinationConfig", "Enabled",
+            "FilterCriteria", "FunctionResponseTypes", "MaximumBatchingWindowInSeconds", "MaximumRecordAgeInSeconds",
+            "MaximumRetryAttempts", "ParallelizationFactor", "ScalingConfig", "TumblingWindowInSeconds",
+        ),
+        "Tags": Property(kind=Kind.TAGS),
+    }  # fmt: skip
+    attributes = frozenset({"Id", "EventSourceMappingArn"})
+
+    async def create(self, properties: Properties) -> Made:
+        tags = {"Tags": self.tags(properties)} if self.tags(properties) else {}
+        created = await self.call("CreateEventSourceMapping", **self.members(properties), **tags)
+        mapping = created["UUID"]
+        arn = self.stack.arn("lambda", f"event-source-mapping:{mapping}")
+        return Made(mapping, {"Id": mapping, "EventSourceMappingArn": arn})
+
+    async def update(self, made: Made, old: Properties, new: Properties) -> Made:
+        fixed = frozenset({"EventSourceArn", "StartingPosition", "StartingPositionTimestamp"})
+        await self.call("UpdateEventSourceMapping", UUID=made.physical_id, **self.members(new, without=fixed))
+        return made
+
+    async def delete(self, made: Made, properties: Properties) -> None:
+        await self.call("DeleteEventSourceMapping", UUID=made.physical_id)
+
+
+class EventInvokeConfig(ResourceType):
+    """AWS::Lambda::EventInvokeConfig."""
+
+    type_name = "AWS::Lambda::EventInvokeConfig"
+    service = "lambda"
+    properties: ClassVar[Mapping[str, Property]] = {
+        **shaped("PutFunctionEventInvokeConfig", "FunctionName", "Qualifier", required=True, replace=True),
+        **shaped(
+            "PutFunctionEventInvokeConfig", "DestinationConfig", "MaximumEventAgeInSeconds", "MaximumRetryAttempts"
+        ),
+    }
+
+    async def create(self, properties: Properties) -> Made:
+        await self.call("PutFunctionEventInvokeConfig", **self.members(properties))
+        return Made(f"{properties['FunctionName']}|{properties['Qualifier']}")
+
+    async def update(self, made: Made, old: Properties, new: Properties) -> Made:
+        await self.call("PutFunctionEventInvokeConfig", **self.members(new))
+        return made
+
+    async def delete(self, made: Made, properties: Properties) -> None:
+        function, qualifier = made.physical_id.split("|")
+        await self.call("DeleteFunctionEventInvokeConfig", FunctionName=function, Qualifier=qualifier)
+
+
+class LayerVersion(ResourceType):
+    """AWS::Lambda::LayerVersion: its Ref is the version's ARN.  Nothing of it can change."""
+
+    type_name = "AWS::Lambda::LayerVersion"
+    service = "lambda"
+    properties: ClassVar[Mapping[str, Property]] = {
+        **shaped("PublishLayerVersion", "Content", required=True, replace=True),
+        **shaped(
+            "PublishLayerVersion", "CompatibleArchitectures", "CompatibleRuntimes", "Description", "LayerName",
+            "LicenseInfo", replace=True,
+        ),
+    }  # fmt: skip
+    attributes = frozenset({"LayerVersionArn"})
+
+    async def create(self, properties: Properties) -> Made:
+        members = self.members(properties)
+        name = members.pop("LayerName", None) or self.generated_name(140)
+        arn = (await self.call("PublishLayerVersion", LayerName=name, **members))["LayerVersionArn"]
+        return Made(arn, {"LayerVersionArn": arn})
+
+    async def update(self, made: Made, old: Properties, new: Properties) -> Made:
+        return made
+
+    async def delete(self, made: Made, properties: Properties) -> None:
+        layer, _, version = made.physical_id.rpartition(":")
+        await self.call("DeleteLayerVersion", LayerName=layer, VersionNumber=int(version))
+
+
+class Url(ResourceType):
+    """AWS::Lambda::Url."""
+
+    type_name = "AWS::Lambda::Url"
+    service = "lambda"
+    properties: ClassVar[Mapping[str, Property]] = {
+        **shaped("CreateFunctionUrlConfig", "TargetFunctionArn=FunctionName", "AuthType", required=True),
+        **shaped("CreateFunctionUrlConfig", "Qualifier", replace=True),
+        **shaped("CreateFunctionUrlConfig", "Cors", "InvokeMode"),
+    }
+    attributes = frozenset({"FunctionArn", "FunctionUrl"})
+
+    async def create(self, properties: Properties) -> Made:
+        return self._made(await self.call("CreateFunctionUrlConfig", **self.members(properties)))
+
+    async def update(self, made: Made, old: Properties, new: Properties) -> Made:
+        return self._made(await self.call("UpdateFunctionUrlConfig", **self.members(new)))
+
+    async def delete(self, made: Made, properties: Properties) -> None:
+        await self.call(
+            "DeleteFunctionUrlConfig",
+            **self.members(
+                {name: value for name, value in properties.items() if name in {"TargetFunctionArn", "Qualifier"}}
+            ),
+        )
+
+    def _made(self, answer: dict[str, Any]) -> Made:
+        arn = answer["FunctionArn"]
+        return Made(arn, {"FunctionArn": arn, "FunctionUrl": answer["FunctionUrl"]})
+
+
+TYPES = (Alias, EventInvokeConfig, EventSourceMapping, Function, LayerVersion, Permission, Url, Version)
