@@ -19,6 +19,7 @@ from stepbridge.cloudformation.operations import STACK_TYPE, Operation
 from stepbridge.cloudformation.parameters import as_text
 from stepbridge.cloudformation.records import Records
 from stepbridge.cloudformation.resources.base import AwsCalls, Stack
+from stepbridge.cloudformation.resources.shapes import service_model
 from stepbridge.cloudformation.serverless import SERVERLESS, load_translator
 from stepbridge.cloudformation.sources import (
     given_parameters,
@@ -420,14 +421,15 @@ class CloudFormationService(Service):
 
         Raises AwsError for what CloudFormation refuses at once, TemplateError where its transform fails.
         """
-        before = (previous or {}).get("parameters", {})
-        text = request.get("template") or await template_text(self._calls, request, (previous or {}).get("template"))
+        previous = previous or {}
+        before = previous.get("parameters", {})
+        text = request.get("template") or await template_text(self._calls, request, previous.get("template"))
         template = self._parse(text)
         if SERVERLESS in template.transforms:
             await asyncio.to_thread(load_translator)
         given = given_parameters(request, before, template)
         looked_up = await looked_up_parameters(self._calls, template, given)
-        tags = request.get("Tags", (previous or {}).get("Tags", []))
+        tags = request.get("Tags", previous.get("Tags", []))
         identity = Stack(stack["StackName"], stack["StackId"], self._settings.account, self._settings.region)
         exports = {each["Name"]: each["Value"] for each in (await self.list_exports(_INSIDE, {}))["Exports"]}
         try:
