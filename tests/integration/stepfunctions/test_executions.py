@@ -93,8 +93,10 @@ def test_starting_twice_by_name() -> None:
             "start_execution",
             {"input": "not some json"},
             "InvalidExecutionInput",
-            "Invalid State Machine Execution Input: 'Unrecognized token 'not': was expecting (JSON String, Number, "
-            "Array, Object or token 'null', 'true' or 'false')'",
+            (
+                "Invalid State Machine Execution Input: 'Unrecognized token 'not': was expecting (JSON String, Number, "
+                "Array, Object or token 'null', 'true' or 'false')'"
+            ),
         ),
         (
             "start_execution",

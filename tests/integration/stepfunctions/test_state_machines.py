@@ -80,15 +80,19 @@ def test_creating_twice() -> None:
         (
             {"definition": json.dumps(task("arn:aws:states:::dynamodb:query"))},
             "InvalidDefinition",
-            "Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: The resource provided "
-            "arn:aws:states:::dynamodb:query is not recognized. The value is not a valid resource ARN, or the resource "
-            "is not available in this region. at /States/Call/Resource'",
+            (
+                "Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: The resource provided "
+                "arn:aws:states:::dynamodb:query is not recognized. The value is not a valid resource ARN, or the resource "
+                "is not available in this region. at /States/Call/Resource'"
+            ),
         ),
         (
             {"definition": json.dumps(task("arn:aws:states:::glue:startJobRun.sync"))},
             "InvalidDefinition",
-            "Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: AWS has the resource "
-            "arn:aws:states:::glue:startJobRun.sync, but stepbridge cannot emulate it at /States/Call/Resource'",
+            (
+                "Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: AWS has the resource "
+                "arn:aws:states:::glue:startJobRun.sync, but stepbridge cannot emulate it at /States/Call/Resource'"
+            ),
         ),
         (
             {"versionDescription": "v"},
