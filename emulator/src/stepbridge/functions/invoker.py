@@ -133,9 +133,16 @@ class Functions:
         )
 
     async def invoke_as_service(
-        self, function_arn: str, payload: bytes, *, principal: str, source_arn: str, source_account: str
+        self,
+        function_arn: str,
+        payload: bytes,
+        *,
+        principal: str,
+        source_arn: str,
+        source_account: str,
+        invocation_type: str = "Event",
     ) -> InvocationResult:
-        """Invoke asynchronously as the service `principal` (`iot.amazonaws.com`) does for the resource `source_arn`.
+        """Invoke as the service `principal` (`iot.amazonaws.com`) does for the resource `source_arn`.
 
         Raises AccessDeniedException unless the function's resource policy allows that, and what :meth:`invoke` raises.
         """
@@ -158,7 +165,7 @@ class Functions:
                 "because no resource-based policy allows the lambda:InvokeFunction action",
                 status=403,
             )
-        return await self.invoke(function_arn, payload, invocation_type="Event")
+        return await self.invoke(function_arn, payload, invocation_type=invocation_type)
 
     def role_of(self, access_key: str) -> str | None:
         """The ARN of the role of the function whose environment was given `access_key`."""
