@@ -141,7 +141,7 @@ def test_persistent_session_gets_what_it_missed(world: Any) -> None:
     world.start()
     reader = world.raw()
     assert reader.connect("reader", clean_start=False) == p.Connack(0, session_present=True)
-    got = []
+    got: list[int] = []
     while len(got) < 150:
         packet = reader.receive()
         assert isinstance(packet, p.Publish)
@@ -202,7 +202,7 @@ def test_shared_subscription_gives_each_message_to_one(world: Any) -> None:
     writer = world.connected("writer")
     for number in range(4):
         writer.send(p.Publish(f"jobs/{number}", b"", 1, packet_id=number + 1))
-    got = []
+    got: list[str] = []
     for member in members:
         for _ in range(2):
             packet = member.receive()
@@ -279,3 +279,10 @@ def test_subscription_limits(world: Any) -> None:
 @pytest.mark.parametrize(("client_id", "code"), [("x" * 128, 0), ("x" * 129, 2), ("", 2)])
 def test_client_id(world: Any, client_id: str, code: int) -> None:
     assert world.raw().connect(client_id) == p.Connack(code)
+
+
+def test_a_client_must_wait_for_the_connack(world: Any) -> None:
+    raw = world.raw()
+    raw.send(p.Connect("x"), p.Subscribe(1, (p.Subscription("a"),)))
+    assert raw.receive() is None
+    assert "before it had the CONNACK" in world.told("disconnect")

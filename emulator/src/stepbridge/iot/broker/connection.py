@@ -153,10 +153,8 @@ class DeviceConnection(asyncio.Protocol):
         self._gateway.take_over(client_id, self)
         opening = Opening(client_id, event.version, event.clean_start, event.session_expiry)
         opened = self._gateway.core.open(opening, self)
-        if opened.done():
-            self._opened(opened, assigned)
-        else:
-            opened.add_done_callback(lambda done: self._opened(done, assigned))
+        # Never in this turn of the loop: what the client sends along with CONNECT comes before its CONNACK.
+        opened.add_done_callback(lambda done: self._opened(done, assigned))
 
     def _opened(self, opened: "asyncio.Future[CoreSession]", assigned: str | None) -> None:
         if (error := opened.exception()) is not None:
@@ -169,6 +167,7 @@ class DeviceConnection(asyncio.Protocol):
             core_session.close(self._session.session_expiry)
             return
         self._core_session = core_session
+        self._gateway.wills.settle(self.client_id or "", resumed=core_session.present)
         self._session.accept(session_present=core_session.present, assigned_client_id=assigned)
         version = "5" if self._session.version == p.MQTT_5 else "3.1.1"
         resumed = ", session resumed" if core_session.present else ""
@@ -453,7 +452,13 @@ class DeviceConnection(asyncio.Protocol):
             return
         will, self._will = self._will, None
         core_session.close(self._session.session_expiry)
-        if will is not None and not self._clean_farewell:
+        if will is None or self._clean_farewell:
+            return
+        # No later than the end of the session (MQTT-3.1.3.2.2).
+        delay = min(will.delay, self._session.session_expiry)
+        if delay and self.client_id is not None:
+            self._gateway.wills.delay(self.client_id, delay, lambda: self._publish_will(will))
+        else:
             self._publish_will(will)
 
     def _publish_will(self, will: mqtt.LastWill) -> None:

@@ -11,6 +11,7 @@ from stepbridge.iot.broker.connection import DeviceConnection
 from stepbridge.iot.broker.core import Core, CoreSession, Safe
 from stepbridge.iot.broker.trust import explain, prepare, trust
 from stepbridge.iot.broker.wheel import TimerWheel
+from stepbridge.iot.broker.wills import DelayedWills
 from stepbridge.iot.message import Message
 from stepbridge.iot.mqtt.reason import ReasonCode
 from stepbridge.trace import Trace
@@ -35,6 +36,7 @@ class Gateway:
         self.core = core
         self.accept = accept
         self.wheel = TimerWheel(clock)
+        self.wills = DelayedWills(clock)
         self._trace = trace
         self._context = context
         self._connections: set[DeviceConnection] = set()
@@ -72,6 +74,7 @@ class Gateway:
         for connection in list(self._connections):
             connection.close(ReasonCode.SERVER_SHUTTING_DOWN, "SERVER_INITIATED_DISCONNECT", "the emulator stops")
         self.wheel.stop()
+        self.wills.stop()
 
     async def _accept_from(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()

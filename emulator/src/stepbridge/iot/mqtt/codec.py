@@ -51,6 +51,11 @@ class Decoder:
         self._pending = bytearray()
         self._needed = 0  # the size of the packet that `_pending` begins, as soon as it is known
 
+    @property
+    def buffered(self) -> int:
+        """How many bytes of an incomplete packet are held."""
+        return len(self._pending)
+
     def feed(self, data: bytes) -> Iterator[p.Packet]:
         """The packets that `data` completes.  Raises ProtocolError, after which the decoder is of no more use."""
         if self._pending:

@@ -14,6 +14,7 @@ topic aliases.  A violation is the last event; a DISCONNECT with the reason (MQT
 The limits are those of "AWS IoT Core message broker and protocol limits and quotas".
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -190,21 +191,17 @@ class ServerSession:
 
     # From the client
 
-    def receive(self, data: bytes) -> list[Event]:
-        """What the client's bytes mean."""
-        events: list[Event] = []
-        if self.state is State.CLOSED:
-            return events
+    def receive(self, data: bytes) -> Iterator[Event]:
+        """What the client's bytes mean, one event after the other; act on each before asking for the next."""
         try:
             for packet in self._decoder.feed(data):
+                if self.state is State.CLOSED:
+                    return
                 event = self._handle(packet)
                 if event is not None:
-                    events.append(event)
-                if isinstance(event, Disconnecting):
-                    break
+                    yield event
         except ProtocolError as error:
-            events.append(self._violated(error))
-        return events
+            yield self._violated(error)
 
     def _handle(self, packet: p.Packet) -> Event | None:
         if isinstance(packet, p.Publish) and self.state is State.CONNECTED:
