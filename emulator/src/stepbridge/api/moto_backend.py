@@ -56,6 +56,7 @@ class MotoBackend:
     def _load(self) -> Callable[..., Any]:
         if self._application is None:
             os.environ["MOTO_ACCOUNT_ID"] = self._account  # read once, at moto's import
+            os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"  # AWSLambdaBasicExecutionRole and the like
             from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
             self._application = DomainDispatcherApplication(create_backend_app)
