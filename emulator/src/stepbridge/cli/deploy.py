@@ -1,5 +1,6 @@
 """`stepbridge deploy`."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,15 +48,23 @@ def deploy_stack(
     connection: Connection, path: Path, stack_name: str = DEFAULT_STACK, parameters: dict[str, str] | None = None
 ) -> "StackResult":
     """Deploy the template at `path`, showing each resource on standard error as it is created."""
-    import sys
-
     from stepbridge.cli.display import Display
-    from stepbridge.cloudformation import package
+    from stepbridge.cloudformation.package import DeployError, StackEvent
+    from stepbridge.cloudformation.package import deploy as deploy_package
 
     display = Display(sys.stderr)
-    return package.deploy(
-        find_template(path), stack_name, parameters or {}, connection.url, lambda event: display.line(f"  {event}")
-    )
+
+    def show(event: StackEvent) -> None:
+        if not event.status.endswith("_IN_PROGRESS"):
+            display.line(f"  {event}", style="red" if event.status.endswith("_FAILED") else None)
+
+    try:
+        result = deploy_package(find_template(path), stack_name, parameters or {}, connection.url, show)
+    except DeployError as error:
+        raise CommandError(str(error)) from None
+    if not result.changed:
+        display.line(f"The stack {stack_name} is already what the template says.")
+    return result
 
 
 def find_template(path: Path) -> Path:
