@@ -6,11 +6,13 @@ returns the task's output as AWS shapes it or raises :class:`TaskError` with AWS
 https://docs.aws.amazon.com/step-functions/latest/dg/integrate-services.html
 """
 
+from stepbridge.stepfunctions.service.integrations.aws_calls import AwsCalls
 from stepbridge.stepfunctions.service.integrations.call import Integration, TaskCall, TaskError
 from stepbridge.stepfunctions.service.integrations.lambda_functions import InvocationResult, LambdaInvoker
 from stepbridge.stepfunctions.service.integrations.registry import TaskIntegrations
 
 __all__ = [
+    "AwsCalls",
     "Integration",
     "InvocationResult",
     "LambdaInvoker",

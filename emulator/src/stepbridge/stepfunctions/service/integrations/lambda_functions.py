@@ -8,12 +8,13 @@ import json
 from typing import Protocol
 
 from stepbridge.api.errors import AwsError
+from stepbridge.api.models import operation_model
 from stepbridge.stepfunctions.interpreter.messages import Json
+from stepbridge.stepfunctions.service.integrations.aws_calls import refused
 from stepbridge.stepfunctions.service.integrations.call import TaskCall, TaskError
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import (
     http_metadata,
     new_trace_id,
-    refused,
     to_json,
 )
 
@@ -61,7 +62,7 @@ class FunctionTask:
         try:
             result = await self._invoker.invoke(call.resource.arn, to_json(call.parameters).encode())
         except AwsError as error:
-            raise refused("Lambda", "AWSLambda", error) from None
+            raise refused("Lambda", "AWSLambda", operation_model("lambda", "Invoke"), error) from None
         return _payload(result)
 
 
@@ -84,7 +85,7 @@ class LambdaInvoke:
                 log_tail=parameters.get("LogType") == "Tail",
             )
         except AwsError as error:
-            raise refused("Lambda", "AWSLambda", error) from None
+            raise refused("Lambda", "AWSLambda", operation_model("lambda", "Invoke"), error) from None
         output: dict[str, Json] = {"ExecutedVersion": result.executed_version, "Payload": _payload(result)}
         headers = {
             "X-Amz-Executed-Version": result.executed_version,

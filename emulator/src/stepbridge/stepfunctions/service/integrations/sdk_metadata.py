@@ -1,4 +1,4 @@
-"""The HTTP metadata that Step Functions adds to the result of a service call, and its words for a refused one."""
+"""The HTTP metadata that Step Functions adds to the result of a service call."""
 
 import json
 import secrets
@@ -6,9 +6,7 @@ import uuid
 from collections.abc import Mapping
 from email.utils import formatdate
 
-from stepbridge.api.errors import AwsError
 from stepbridge.stepfunctions.interpreter.messages import Json
-from stepbridge.stepfunctions.service.integrations.call import TaskError
 
 
 def http_metadata(time: float, headers: Mapping[str, str], request_id: str, status: int = 200) -> dict[str, Json]:
@@ -39,20 +37,6 @@ def new_request_id() -> str:
 def new_trace_id(time: float) -> str:
     """An X-Ray trace header, not sampled."""
     return f"Root=1-{int(time):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0"
-
-
-def refused(prefix: str, service: str, error: AwsError) -> TaskError:
-    """The failure of a task whose call was answered with `error`.
-
-    `prefix` is what error names of the integration begin with (`Lambda`), `service` the name that the AWS SDK for
-    Java 1, which Step Functions' own integrations use, has for the service (`AWSLambda`).
-    """
-    code = error.code if error.code.endswith("Exception") else f"{error.code}Exception"
-    details = (
-        f"Service: {service}; Status Code: {error.status or 400}; Error Code: {error.code}; "
-        f"Request ID: {new_request_id()}; Proxy: null"
-    )
-    return TaskError(f"{prefix}.{code}", f"{error.message} ({details})")
 
 
 def to_json(value: Json) -> str:

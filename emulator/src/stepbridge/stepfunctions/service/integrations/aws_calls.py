@@ -1,0 +1,120 @@
+"""Calls of other AWS services: who makes them, and what parameters, results and refusals look like in a workflow.
+
+Step Functions writes the members of every service in PascalCase, whatever the service's API writes; the shapes of the
+botocore model say what each member is.
+"""
+
+import base64
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
+
+from stepbridge.api.errors import AwsError
+from stepbridge.stepfunctions.interpreter.messages import Json
+from stepbridge.stepfunctions.service.integrations.call import TaskError
+from stepbridge.stepfunctions.service.integrations.sdk_metadata import new_request_id, to_json
+
+
+class AwsCalls(Protocol):
+    """Carries out an operation of any AWS service, named as in botocore's model.  Raises AwsError."""
+
+    async def call(self, service: str, operation: str, **members: Any) -> dict[str, Any]: ...
+
+
+def to_members(shape: Shape | None, value: Json) -> Any:
+    """Parameters as a definition writes them, as members of the API: names in its spelling, blobs as bytes."""
+    if isinstance(shape, StructureShape) and isinstance(value, Mapping):
+        names = {_pascal(name): name for name in shape.members}
+        return {
+            names.get(key, key): to_members(shape.members.get(names.get(key, key)), item) for key, item in value.items()
+        }
+    if isinstance(shape, ListShape) and isinstance(value, list):
+        return [to_members(shape.member, item) for item in value]
+    if isinstance(shape, MapShape) and isinstance(value, Mapping):
+        return {key: to_members(shape.value, item) for key, item in value.items()}
+    if shape is not None and shape.type_name == "blob":
+        return (value if isinstance(value, str) else to_json(value)).encode()
+    if shape is not None and shape.type_name == "string" and not isinstance(value, str) and value is not None:
+        return to_json(value)
+    return value
+
+
+def to_output(shape: Shape | None, value: Any, *, milliseconds: bool) -> Json:
+    """The answer of an API as a workflow sees it.
+
+    Times are ISO 8601 text in calls of the SDK, and `milliseconds` since the epoch in Step Functions' own
+    integrations.
+    """
+    if isinstance(shape, StructureShape) and isinstance(value, Mapping):
+        return {
+            _pascal(name): to_output(shape.members.get(name), item, milliseconds=milliseconds)
+            for name, item in value.items()
+            if name in shape.members and item is not None
+        }
+    if isinstance(shape, ListShape) and isinstance(value, list):
+        return [to_output(shape.member, item, milliseconds=milliseconds) for item in value]
+    if isinstance(shape, MapShape) and isinstance(value, Mapping):
+        return {key: to_output(shape.value, item, milliseconds=milliseconds) for key, item in value.items()}
+    if shape is not None and shape.type_name == "timestamp":
+        return _time(value, milliseconds)
+    if isinstance(value, bytes | bytearray):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return base64.b64encode(value).decode()
+    return value
+
+
+def refused_by_sdk(service: str, operation: OperationModel, error: AwsError) -> TaskError:
+    """The failure of an `aws-sdk:` task whose call was answered with `error`.
+
+    `service` is the name that the AWS SDK for Java 2 has for the service (`Sfn`, `S3`, `DynamoDb`).
+    """
+    name = _modelled_name(operation, error) or f"{service}Exception"
+    details = f"Service: {service}, Status Code: {error.status or 400}, Request ID: {new_request_id()}"
+    return TaskError(f"{service}.{name}", f"{error.message} ({details}) (SDK Attempt Count: 1)")
+
+
+def refused(prefix: str, service: str, operation: OperationModel, error: AwsError) -> TaskError:
+    """The failure of a task of one of Step Functions' own integrations.
+
+    `prefix` is what its error names begin with (`SQS`), `service` the name that the AWS SDK for Java 1, which these
+    integrations use, has for the service (`AmazonSQS`).
+    """
+    name = _modelled_name(operation, error) or f"{service.removesuffix('v2')}Exception"
+    details = (
+        f"Service: {service}; Status Code: {error.status or 400}; Error Code: {error.code}; "
+        f"Request ID: {new_request_id()}; Proxy: null"
+    )
+    return TaskError(f"{prefix}.{name}", f"{error.message} ({details})")
+
+
+def sdk_name(service_id: str) -> str:
+    """The name that the AWS SDK for Java 2 makes of a model's service id: `SFN` → `Sfn`, `DynamoDB` → `DynamoDb`."""
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", service_id)
+    return "".join(word.capitalize() for word in words)
+
+
+def _modelled_name(operation: OperationModel, error: AwsError) -> str | None:
+    """The exception that the SDK throws for an error that the operation's model knows."""
+    for shape in operation.error_shapes:
+        code = shape.metadata.get("error", {}).get("code", shape.name)
+        if error.code in (code, shape.name):
+            name: str = shape.name
+            return name if name.endswith("Exception") else f"{name}Exception"
+    return None
+
+
+def _pascal(name: str) -> str:
+    return name[:1].upper() + name[1:]
+
+
+def _time(value: Any, milliseconds: bool) -> Json:
+    seconds = value.timestamp() if isinstance(value, datetime) else value
+    if milliseconds:
+        return round(seconds * 1000)
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds" if seconds % 1 else "seconds")
+    return text.replace("+00:00", "Z")

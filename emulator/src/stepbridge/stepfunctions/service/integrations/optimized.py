@@ -1,0 +1,78 @@
+"""Step Functions' own integrations with SQS, SNS, DynamoDB and EventBridge.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/integrate-optimized.html
+"""
+
+from dataclasses import dataclass
+
+from stepbridge.api.errors import AwsError
+from stepbridge.api.models import operation_model
+from stepbridge.stepfunctions.interpreter.messages import Json
+from stepbridge.stepfunctions.service.integrations.aws_calls import AwsCalls, refused, to_members, to_output
+from stepbridge.stepfunctions.service.integrations.call import TaskCall, TaskError
+from stepbridge.stepfunctions.service.integrations.sdk_metadata import http_metadata, new_request_id, to_json
+
+_JSON = "application/x-amz-json-1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAction:
+    """An action of an integration: one operation of a service.
+
+    `error_prefix` is what its error names begin with, `sdk_service` the name in its causes.
+    """
+
+    service: str
+    operation: str
+    error_prefix: str
+    sdk_service: str
+    content_type: str = _JSON
+
+
+ACTIONS = {
+    "sqs:sendMessage": ServiceAction("sqs", "SendMessage", "SQS", "AmazonSQS"),
+    "sns:publish": ServiceAction("sns", "Publish", "SNS", "AmazonSNS", "text/xml"),
+    "dynamodb:getItem": ServiceAction("dynamodb", "GetItem", "DynamoDB", "AmazonDynamoDBv2"),
+    "dynamodb:putItem": ServiceAction("dynamodb", "PutItem", "DynamoDB", "AmazonDynamoDBv2"),
+    "dynamodb:updateItem": ServiceAction("dynamodb", "UpdateItem", "DynamoDB", "AmazonDynamoDBv2"),
+    "dynamodb:deleteItem": ServiceAction("dynamodb", "DeleteItem", "DynamoDB", "AmazonDynamoDBv2"),
+}
+
+
+class ServiceTask:
+    """Makes the call of one action."""
+
+    def __init__(self, calls: AwsCalls, action: ServiceAction) -> None:
+        self._calls = calls
+        self._action = action
+
+    async def __call__(self, call: TaskCall) -> Json:
+        action = self._action
+        operation = operation_model(action.service, action.operation)
+        members = to_members(operation.input_shape, call.parameters)
+        try:
+            answer = await self._calls.call(action.service, action.operation, **members)
+        except AwsError as error:
+            raise refused(action.error_prefix, action.sdk_service, operation, error) from None
+        output = to_output(operation.output_shape, answer, milliseconds=True)
+        headers = {"Content-Type": action.content_type, "Content-Length": str(len(to_json(output)))}
+        return {**output, **http_metadata(call.time, headers, new_request_id())}
+
+
+class PutEvents:
+    """`events:putEvents`: an entry that EventBridge does not take fails the task."""
+
+    def __init__(self, calls: AwsCalls) -> None:
+        self._calls = calls
+
+    async def __call__(self, call: TaskCall) -> Json:
+        operation = operation_model("events", "PutEvents")
+        try:
+            answer = await self._calls.call("events", "PutEvents", **to_members(operation.input_shape, call.parameters))
+        except AwsError as error:
+            raise refused("EventBridge", "AmazonCloudWatchEvents", operation, error) from None
+        output = to_output(operation.output_shape, answer, milliseconds=True)
+        output.setdefault("FailedEntryCount", 0)
+        if output["FailedEntryCount"]:
+            raise TaskError("EventBridge.FailedEntry", to_json(output))
+        return output

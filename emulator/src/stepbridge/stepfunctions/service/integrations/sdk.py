@@ -1,0 +1,73 @@
+"""`aws-sdk:<service>:<action>`: any operation of any service that the emulator's port offers.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
+"""
+
+from functools import cache
+
+from botocore.exceptions import UnknownServiceError
+from botocore.model import OperationModel
+
+from stepbridge.api.errors import AwsError
+from stepbridge.api.models import has_operation, operation_model, service_model
+from stepbridge.stepfunctions.interpreter.messages import Json
+from stepbridge.stepfunctions.service.integrations.aws_calls import (
+    AwsCalls,
+    refused_by_sdk,
+    sdk_name,
+    to_members,
+    to_output,
+)
+from stepbridge.stepfunctions.service.integrations.call import TaskCall
+
+# The names in resources are those of the AWS SDK for Java 2; where botocore's model has another one:
+_MODELS = {
+    "applicationautoscaling": "application-autoscaling",
+    "cloudwatchevents": "events",
+    "cloudwatchlogs": "logs",
+    "cognitoidentity": "cognito-identity",
+    "cognitoidentityprovider": "cognito-idp",
+    "costexplorer": "ce",
+    "databasemigration": "dms",
+    "elasticloadbalancing": "elb",
+    "elasticloadbalancingv2": "elbv2",
+    "elasticsearch": "es",
+    "eventbridge": "events",
+    "iotdataplane": "iot-data",
+    "iotjobsdataplane": "iot-jobs-data",
+    "marketplacemetering": "meteringmarketplace",
+    "rdsdata": "rds-data",
+    "redshiftdata": "redshift-data",
+    "sfn": "stepfunctions",
+    "timestreamquery": "timestream-query",
+    "timestreamwrite": "timestream-write",
+}
+
+
+@cache
+def find_operation(service: str, action: str) -> OperationModel | None:
+    """The operation that `aws-sdk:service:action` means, or None if there is none."""
+    model, operation = _MODELS.get(service, service), action[:1].upper() + action[1:]
+    try:
+        return operation_model(model, operation) if has_operation(model, operation) else None
+    except UnknownServiceError:
+        return None
+
+
+class SdkTask:
+    """Makes the call of one operation."""
+
+    def __init__(self, calls: AwsCalls, operation: OperationModel) -> None:
+        self._calls = calls
+        self._operation = operation
+
+    async def __call__(self, call: TaskCall) -> Json:
+        operation = self._operation
+        service = operation.service_model.service_name
+        try:
+            answer = await self._calls.call(
+                service, operation.name, **to_members(operation.input_shape, call.parameters)
+            )
+        except AwsError as error:
+            raise refused_by_sdk(sdk_name(service_model(service).service_id), operation, error) from None
+        return to_output(operation.output_shape, answer, milliseconds=False)
