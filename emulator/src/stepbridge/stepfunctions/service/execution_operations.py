@@ -18,6 +18,15 @@ _REDRIVABLE = ("FAILED", "ABORTED", "TIMED_OUT")
 
 
 @dataclass(frozen=True, slots=True)
+class Parent:
+    """The task that waits for the end of an execution: the row id of its execution, its id, and its pattern."""
+
+    execution: int
+    task: int
+    pattern: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What a StartExecution starts: the revision of a machine, and the version and alias it was reached by."""
 
@@ -35,41 +44,14 @@ class ExecutionOperations(Core):
     """The operations on executions."""
 
     async def start_execution(self, caller: Caller, request: Members) -> Members:
-        target = self._target(request["stateMachineArn"])
         name = request.get("name") or str(uuid.uuid4())
-        arns.check_name(name)
-        text = request.get("input", "{}")
-        _check_input(text)
-        arn = arns.execution_arn(target.machine.arn, name)
-        existing = self._store.query_one("SELECT status, input, started FROM executions WHERE arn = ?", (arn,))
-        if existing is not None:
-            # StartExecution is idempotent as long as the execution runs and the input is the same.
-            if existing["status"] != "RUNNING" or existing["input"] != text:
-                raise AwsError("ExecutionAlreadyExists", f"Execution Already Exists: '{arn}'")
-            await self._store.committed()
-            return {"executionArn": arn, "startDate": existing["started"]}
-        started = self._begin(target, arn, name, text, request.get("traceHeader"))
+        text, trace_header = request.get("input", "{}"), request.get("traceHeader")
+        arn, started = self._start(request["stateMachineArn"], name, text, trace_header)
         await self._store.committed()
         return {"executionArn": arn, "startDate": started}
 
     async def describe_execution(self, caller: Caller, request: Members) -> Members:
-        row = self._execution(request["executionArn"])
-        included = request.get("includedData") != "METADATA_ONLY"
-        reason = None
-        if row["status"] not in _REDRIVABLE:
-            reason = f"Execution is {row['status']} and cannot be redriven"
-        return {
-            **_summary(row),
-            "input": row["input"] if included else None,
-            "inputDetails": {"included": included},
-            "output": row["output"] if included else None,
-            "outputDetails": {"included": included} if row["output"] is not None else None,
-            "error": row["error"],
-            "cause": row["cause"],
-            "traceHeader": row["trace_header"],
-            "redriveStatus": "NOT_REDRIVABLE" if reason else "REDRIVABLE",
-            "redriveStatusReason": reason,
-        }
+        return self._describe(request["executionArn"], included=request.get("includedData") != "METADATA_ONLY")
 
     async def list_executions(self, caller: Caller, request: Members) -> Members:
         reference = arns.parse_machine(request["stateMachineArn"])
@@ -152,13 +134,51 @@ class ExecutionOperations(Core):
             raise does_not_exist(arn)
         return Target(machine, revision, version, reference.alias)
 
-    def _begin(self, target: Target, arn: str, name: str, text: str, trace_header: str | None) -> float:
+    def _describe(self, arn: str, *, included: bool = True) -> Members:
+        """What DescribeExecution tells, with input and output if they are to be `included`."""
+        row = self._execution(arn)
+        reason = None
+        if row["status"] not in _REDRIVABLE:
+            reason = f"Execution is {row['status']} and cannot be redriven"
+        return {
+            **_summary(row),
+            "input": row["input"] if included else None,
+            "inputDetails": {"included": included},
+            "output": row["output"] if included else None,
+            "outputDetails": {"included": included} if row["output"] is not None else None,
+            "error": row["error"],
+            "cause": row["cause"],
+            "traceHeader": row["trace_header"],
+            "redriveStatus": "NOT_REDRIVABLE" if reason else "REDRIVABLE",
+            "redriveStatusReason": reason,
+        }
+
+    def _start(
+        self, machine_arn: str, name: str, text: str, trace_header: str | None, parent: Parent | None = None
+    ) -> tuple[str, float]:
+        """Start an execution, or find it running; its ARN and the time of its start.  Raises AwsError."""
+        target = self._target(machine_arn)
+        arns.check_name(name)
+        _check_input(text)
+        arn = arns.execution_arn(target.machine.arn, name)
+        existing = self._store.query_one("SELECT status, input, started FROM executions WHERE arn = ?", (arn,))
+        if existing is not None:
+            # StartExecution is idempotent as long as the execution runs and the input is the same.
+            if existing["status"] != "RUNNING" or existing["input"] != text:
+                raise AwsError("ExecutionAlreadyExists", f"Execution Already Exists: '{arn}'")
+            return arn, existing["started"]
+        return arn, self._begin(target, arn, name, text, trace_header, parent)
+
+    def _begin(
+        self, target: Target, arn: str, name: str, text: str, trace_header: str | None, parent: Parent | None
+    ) -> float:
         """Start an execution; the time of its start."""
         now = self._clock.now()
         self._store.execute(
             "INSERT INTO executions"
-            " (arn, machine, name, revision, version, alias, status, input, trace_header, started)"
-            " VALUES (?, ?, ?, ?, ?, ?, 'RUNNING', ?, ?, ?)",
+            " (arn, machine, name, revision, version, alias, status, input, trace_header,"
+            " parent, parent_task, parent_pattern, started)"
+            " VALUES (?, ?, ?, ?, ?, ?, 'RUNNING', ?, ?, ?, ?, ?, ?)",
             (
                 arn,
                 target.machine.arn,
@@ -168,6 +188,9 @@ class ExecutionOperations(Core):
                 target.alias,
                 text,
                 trace_header,
+                parent.execution if parent else None,
+                parent.task if parent else None,
+                parent.pattern if parent else None,
                 now,
             ),
         )

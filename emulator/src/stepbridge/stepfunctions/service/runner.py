@@ -58,8 +58,9 @@ class Finished:
 class ExecutionRunner:
     """Runs the executions of one emulator.
 
-    `listeners` hear of each execution that has ended, in the turn of the event loop in which its end is written: what
-    they write is committed with it.
+    `listeners` hear of each execution that has ended, and `cancelled` of each task (by the execution's row id and its
+    own) that nobody waits for any more, in the turn of the event loop in which that is written: what they write is
+    committed with it.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class ExecutionRunner:
         self._to_call: list[tuple[int, int]] = []
         self._calling: set[asyncio.Task[None]] = set()
         self.listeners: list[Callable[[Finished], object]] = []
+        self.cancelled: list[Callable[[int, int], object]] = []
 
     def open(self) -> None:
         """Go on with what a stopped emulator left: calls that had not returned are made again, late timers fire."""
@@ -133,14 +135,20 @@ class ExecutionRunner:
         self.deliver(execution, event)
 
     def answer(self, execution: int, task: int, answer: dict[str, Any]) -> bool:
-        """Give the token of a task back, with `output`, or with `error` and `cause`; whether it still counted.
+        """Give the token of a task back, with `output`, or with `error` and `cause`; whether it still counted."""
+        has_token = self._store.query_one(
+            "SELECT 1 FROM tasks WHERE execution = ? AND task = ? AND has_token", (execution, task)
+        )
+        return has_token is not None and self.complete(execution, task, answer)
+
+    def complete(self, execution: int, task: int, answer: dict[str, Any]) -> bool:
+        """End a task that waits, with `output`, or with `error` and `cause`; whether it still waited.
 
         A worker may be quicker than the call that gave it the token: then the answer waits for the call to return, as
         a task succeeds only after it has been submitted.
         """
         row = self._store.query_one(
-            "SELECT call IS NOT NULL AS calling, answer FROM tasks WHERE execution = ? AND task = ? AND has_token",
-            (execution, task),
+            "SELECT call IS NOT NULL AS calling, answer FROM tasks WHERE execution = ? AND task = ?", (execution, task)
         )
         if row is None or row["answer"] is not None:
             return False
@@ -211,6 +219,8 @@ class ExecutionRunner:
                     self._add_task(execution, command)
                 case CancelTask(task_id=task):
                     self._forget_task(execution, task)
+                    for hear in self.cancelled:
+                        hear(execution, task)
                 case StartTimer(timer_id=timer, at=at):
                     self._timers.add(execution, timer, at)
                 case CancelTimer(timer_id=timer):
@@ -297,17 +307,27 @@ class ExecutionRunner:
                 self._store.execute("UPDATE tasks SET started = 1 WHERE execution = ? AND task = ?", (execution, task))
                 self.deliver(execution, TaskStarted(task))
             resource = resources.parse(row["resource"])
-            call = TaskCall(resource, json.loads(row["call"]), row["arn"], row["state_name"], self._clock.now())
-            self._run(self._call(execution, task, call, bool(row["has_token"])))
+            call = TaskCall(
+                resource=resource,
+                parameters=json.loads(row["call"]),
+                execution=execution,
+                execution_arn=row["arn"],
+                task=task,
+                state_name=row["state_name"],
+                time=self._clock.now(),
+            )
+            self._run(self._call(call))
 
-    async def _call(self, execution: int, task: int, call: TaskCall, has_token: bool) -> None:
+    async def _call(self, call: TaskCall) -> None:
+        execution, task = call.execution, call.task
         event: Event
         try:
             integration = self._integrations.find(call.resource)
             if integration is None:
                 raise TaskError("States.Runtime", f"stepbridge has no integration for {call.resource.arn}")
             output = await integration(call)
-            event = TaskSubmitted(task, output) if has_token else TaskSucceeded(task, output)
+            waits = isinstance(call.resource, resources.Integration) and call.resource.pattern is not None
+            event = TaskSubmitted(task, output) if waits else TaskSucceeded(task, output)
         except TaskError as error:
             event = TaskFailed(task, error.error, error.cause, error.before_submit)
         except Exception as error:  # a fault of ours must not leave the task hanging

@@ -67,12 +67,17 @@ MIGRATIONS = [
         error TEXT,
         cause TEXT,
         trace_header TEXT,
+        -- The task, and its pattern, that waits for the end of this execution.
+        parent INTEGER,
+        parent_task INTEGER,
+        parent_pattern TEXT,
         started REAL NOT NULL,
         stopped REAL,
         redrive_count INTEGER NOT NULL DEFAULT 0,
         redriven REAL
     ) STRICT;
     CREATE INDEX executions_of_machine ON executions (machine, id);
+    CREATE INDEX child_executions ON executions (parent, parent_task) WHERE parent IS NOT NULL;
     CREATE INDEX running_executions ON executions (machine) WHERE status = 'RUNNING';
 
     CREATE TABLE execution_states (execution INTEGER PRIMARY KEY, state TEXT NOT NULL) STRICT;

@@ -9,11 +9,17 @@ from stepbridge.stepfunctions.language.resources import Resource
 
 @dataclass(frozen=True, slots=True)
 class TaskCall:
-    """What an integration is to call, for whom.  `time` is when, in seconds since the epoch."""
+    """What an integration is to call, for whom.
+
+    `execution` and `task` are the row id of the execution and the id of the task in it, `time` is when the call is
+    made, in seconds since the epoch.
+    """
 
     resource: Resource
     parameters: Json
+    execution: int
     execution_arn: str
+    task: int
     state_name: str
     time: float
 
