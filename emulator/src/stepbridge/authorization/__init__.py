@@ -22,7 +22,7 @@ from stepbridge.authorization.document import (
     Statement,
     parse_policy,
 )
-from stepbridge.authorization.evaluation import Outcome, Principal, Request, Verdict, evaluate, explain
+from stepbridge.authorization.evaluation import Outcome, Principal, Request, Verdict, about, evaluate, explain
 from stepbridge.authorization.patterns import Context
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Request",
     "Statement",
     "Verdict",
+    "about",
     "evaluate",
     "explain",
     "parse_policy",

@@ -79,6 +79,15 @@ def evaluate(policies: Iterable[Policy], request: Request) -> Verdict:
     return allowed or _IMPLICIT_DENY
 
 
+def about(policies: Iterable[Policy], action: str) -> tuple[Policy, ...]:
+    """The policies with only those statements that speak of an action: enough to evaluate requests for it."""
+    folded = action.lower()
+    return tuple(
+        Policy(policy.name, tuple(statement for statement in policy.statements if statement.covers_action(folded)))
+        for policy in policies
+    )
+
+
 def explain(policies: Sequence[Policy], request: Request, verdict: Verdict) -> str:
     """One sentence that names the statement that decided, or what each near miss lacks and what would allow it."""
     asked = f"{request.action} on {request.resource}"

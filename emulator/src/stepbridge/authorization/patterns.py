@@ -141,17 +141,13 @@ def _glob(parts: tuple[str | Wildcard, ...]) -> Glob:
 class Template:
     """A pattern as written in a policy: wildcards and variables not yet replaced."""
 
-    __slots__ = ("_glob", "parts", "source")
+    __slots__ = ("_glob", "parts", "source", "variables")
 
     def __init__(self, source: str, *, variables: bool = True) -> None:
         self.source = source
         self.parts: tuple[str | Wildcard | Variable, ...] = tuple(_parse(source, variables))
+        self.variables = tuple(part for part in self.parts if isinstance(part, Variable))
         self._glob = None if self.variables else self._bind(())
-
-    @property
-    def variables(self) -> tuple[Variable, ...]:
-        """The variables in it, in order."""
-        return tuple(part for part in self.parts if isinstance(part, Variable))
 
     def glob(self, context: Context) -> Glob | None:
         """The pattern for one request, or None if a variable in it cannot be resolved."""

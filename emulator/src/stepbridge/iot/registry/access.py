@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from stepbridge.authorization import IOT, Context, Policy, Request, evaluate, explain, parse_policy
+from stepbridge.authorization import IOT, Context, Policy, Request, about, evaluate, explain, parse_policy
 from stepbridge.authorization.device_context import CertificateFacts, ThingFacts, device_context
 from stepbridge.iot.access import Access, Admission, Connection, Decision
 from stepbridge.iot.certificates import certificate_id
@@ -29,6 +29,7 @@ class _Standing:
     policies: tuple[Policy, ...]
     context: Context
     connect_context: Context
+    by_action: dict[str, tuple[Policy, ...]] = field(default_factory=dict)
     decisions: dict[tuple[str, str], Decision] = field(default_factory=dict)
 
 
@@ -120,8 +121,11 @@ class RegistryAccess(Access):
     def _decide(self, standing: _Standing, action: str, resource: str) -> Decision:
         context = standing.connect_context if action == "iot:Connect" else standing.context
         request = Request(action, resource if resource == "*" else self._resource_prefix + resource, context)
-        verdict = evaluate(standing.policies, request)
-        return Decision(verdict.allowed, explain(standing.policies, request, verdict))
+        policies = standing.by_action.get(action)
+        if policies is None:
+            policies = standing.by_action[action] = about(standing.policies, action)
+        verdict = evaluate(policies, request)
+        return Decision(verdict.allowed, explain(policies, request, verdict))
 
     def _standing(self, connection: Connection) -> _Standing:
         thing = self._thing(connection)
