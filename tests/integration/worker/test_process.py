@@ -32,6 +32,7 @@ def test_works_until_told_to_stop(broker: Broker, process: subprocess.Popen[str]
     broker.confirm(answer)
     broker.expect(PUBACK)
     process.send_signal(number)
+    process.send_signal(number)  # as timeout(1) does: the process, then its group
     broker.expect(DISCONNECT)
     _, log = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0
@@ -55,3 +56,14 @@ def test_does_not_start_without_its_variables(environment: dict[str, str]) -> No
     assert "CLIENT_ID is not set" in result.stderr
     assert "PORT is not a number" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_another_signal_later_ends_it_at_once(process: subprocess.Popen[str], broker: Broker) -> None:
+    broker.expect_connected()
+    broker.publish(json.dumps({"Input": {"a": 1, "b": 1}, "TaskToken": TOKEN}).encode(), 1)
+    broker.expect(PUBLISH)  # not confirmed, so that it waits before it ends
+    process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=1.2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=2) == -signal.SIGTERM

@@ -10,6 +10,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ import typer
 
 from stepbridge.cli.connection import DEFAULT_DATA_DIR, ENDPOINTS_FILE
 from stepbridge.cli.errors import CommandError
+from stepbridge.clock import SystemClock
 from stepbridge.settings import Settings
 from stepbridge.trace import Hop
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 _DEFAULTS = Settings(DEFAULT_DATA_DIR)
 # A terminal that stands still (Ctrl-S) must not hold up the emulator, nor make it grow without bound.
 _MAX_LINES_WAITING = 10_000
+_SAME_SIGNAL_SECONDS = 1.0
 
 
 def up(
@@ -74,8 +77,11 @@ async def _serve(settings: Settings, ready_files: list[Path]) -> None:
 
     def on_signal() -> None:
         stop.set()
-        for number in (signal.SIGINT, signal.SIGTERM):  # the next one ends the process at once
-            loop.remove_signal_handler(number)
+        # timeout(1), shells and supervisors signal a process and then its group: that is one signal, come twice.
+        # One that comes later ends the process at once.
+        clock = SystemClock()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            clock.call_at(clock.now() + _SAME_SIGNAL_SECONDS, partial(loop.remove_signal_handler, number))
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
