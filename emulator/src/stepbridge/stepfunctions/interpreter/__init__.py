@@ -8,3 +8,9 @@ from outside, until all branches wait or the execution has ended.  Nothing here 
 
 `ExecutionState.dump()` and `ExecutionState.load(text)` make a waiting execution a row of JSON.
 """
+
+from stepbridge.stepfunctions.interpreter.execution import Environment, ExecutionContext, Step
+from stepbridge.stepfunctions.interpreter.reducer import apply, start
+from stepbridge.stepfunctions.interpreter.state import ExecutionState
+
+__all__ = ["Environment", "ExecutionContext", "ExecutionState", "Step", "apply", "start"]
