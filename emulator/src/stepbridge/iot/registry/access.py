@@ -17,6 +17,7 @@ from stepbridge.iot.access import Access, Admission, Connection, Decision
 from stepbridge.iot.certificates import certificate_id
 from stepbridge.iot.registry.certificate_facts import facts_from_json
 from stepbridge.iot.registry.core import RegistryCore
+from stepbridge.iot.registry.provisioning import ProvisioningService
 
 _MOST_CONNECTIONS = 20_000
 _MOST_DECISIONS = 512
@@ -34,10 +35,11 @@ class _Standing:
 
 
 class RegistryAccess(Access):
-    """Answers the device gateway from the registry."""
+    """Answers the device gateway from the registry; `provisioning` takes care of devices that nobody knows yet."""
 
-    def __init__(self, core: RegistryCore) -> None:
+    def __init__(self, core: RegistryCore, provisioning: ProvisioningService) -> None:
         self._core = core
+        self._provisioning = provisioning
         self._store = core.store
         self._standings: OrderedDict[Connection, _Standing] = OrderedDict()
         self._resource_prefix = core.arn("", "").removesuffix("/")
@@ -50,7 +52,12 @@ class RegistryAccess(Access):
         identifier = certificate_id(certificate_der)
         row = self._store.query_one("SELECT status FROM iot_certificate WHERE id = ?", (identifier,))
         if row is None:
-            return Admission(None, f"the certificate {identifier} is not registered; register it, or create one here")
+            registered = self._provisioning.register_unknown(certificate_der)
+            return Admission(
+                None, registered or f"the certificate {identifier} is not registered; register it, or create one here"
+            )
+        if row["status"] == "PENDING_ACTIVATION":
+            self._provisioning.tell_of_pending(identifier)
         if row["status"] != "ACTIVE":
             return Admission(
                 None, f"the certificate {identifier} is {row['status']}; UpdateCertificate can set it ACTIVE"

@@ -11,6 +11,7 @@ from stepbridge.api.service import Caller, Members
 from stepbridge.iot.certificates import certificate_der, certificate_id
 from stepbridge.iot.registry.certificate_facts import ParsedCertificate, is_authority, is_issued_by, parse_certificate
 from stepbridge.iot.registry.core import RegistryService, already_exists, invalid, not_found, present, select_page
+from stepbridge.iot.registry.provisioning_template import TemplateError, read_template
 from stepbridge.iot.registry.tags import set_tags
 from stepbridge.store.database import Row
 
@@ -46,6 +47,7 @@ class AuthorityService(RegistryService):
                 "CertificateValidationException",
                 "The caCertificate is not a CA certificate: its basic constraints do not say CA:TRUE.",
             )
+        _check_registration(request)
         identifier = certificate_id(der)
         arn = self._core.arn("cacert", identifier)
         if self._store.query_one("SELECT 1 FROM iot_authority WHERE id = ?", (identifier,)):
@@ -124,6 +126,7 @@ class AuthorityService(RegistryService):
     async def update_ca_certificate(self, caller: Caller, request: Members) -> Members:
         """Raises ResourceNotFoundException."""
         row = self._authority(request["certificateId"])
+        _check_registration(request)
         status = request.get("newStatus", row["status"])
         config = row["registration_config"]
         if "registrationConfig" in request:
@@ -184,6 +187,24 @@ class AuthorityService(RegistryService):
         if row is None:
             raise not_found(f"CA certificate not found (id={identifier})")
         return row
+
+
+def _check_registration(request: Members) -> None:
+    """Whether a registrationConfig holds a template that just-in-time provisioning can carry out."""
+    config = request.get("registrationConfig")
+    if config is None:
+        return
+    if "templateName" in config:
+        raise invalid("registrationConfig.templateName is not emulated: give the template as templateBody.")
+    if "templateBody" not in config or "roleArn" not in config:
+        raise invalid("registrationConfig needs templateBody and roleArn.")
+    try:
+        template = read_template(config["templateBody"])
+    except TemplateError as error:
+        raise invalid(f"registrationConfig.templateBody: {error}") from None
+    for name in template.get("Parameters", {}):
+        if not name.startswith("AWS::IoT::Certificate::"):
+            raise invalid(f"registrationConfig.templateBody: {name} is not a parameter that a certificate has.")
 
 
 def _read(pem: str, member: str) -> tuple[bytes, ParsedCertificate]:

@@ -1,5 +1,6 @@
 """The registry, put together."""
 
+import asyncio
 from collections.abc import Callable
 
 from stepbridge.api.service import Service
@@ -13,6 +14,7 @@ from stepbridge.iot.registry.certificates import CertificateService
 from stepbridge.iot.registry.core import RegistryCore
 from stepbridge.iot.registry.endpoints import EndpointService
 from stepbridge.iot.registry.policies import PolicyService
+from stepbridge.iot.registry.provisioning import EventListener, ProvisioningService
 from stepbridge.iot.registry.tags import TagService
 from stepbridge.iot.registry.thing_groups import ThingGroupService
 from stepbridge.iot.registry.thing_types import ThingTypeService
@@ -40,16 +42,29 @@ class Registry:
         endpoint: Callable[[], str],
     ) -> None:
         core = RegistryCore(settings, store, clock, trace)
-        self.access = RegistryAccess(core)
+        things, groups, policies = ThingService(core), ThingGroupService(core), PolicyService(core)
+        certificates, attachments = CertificateService(core, authority), AttachmentService(core)
+        self._provisioning = ProvisioningService(core, things, groups, certificates, policies, attachments)
+        self.access = RegistryAccess(core, self._provisioning)
         self.services: list[Service] = [
-            ThingService(core),
+            things,
             ThingTypeService(core),
-            ThingGroupService(core),
-            CertificateService(core, authority),
+            groups,
+            certificates,
             AuthorityService(core),
-            PolicyService(core),
-            AttachmentService(core),
+            policies,
+            attachments,
             AuthorizationService(core, self.access),
+            self._provisioning,
             TagService(core),
             EndpointService(core, endpoint),
         ]
+
+    def on_event(self, listener: EventListener) -> None:
+        """Call `listener` with topic and payload of each event that the registry publishes on the message broker."""
+        self._provisioning.on_event(listener)
+
+    async def settled(self) -> None:
+        """Return when nothing that a device's connection has set off is still under way."""
+        while tasks := self._provisioning.under_way():
+            await asyncio.wait(tasks)
