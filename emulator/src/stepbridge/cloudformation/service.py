@@ -421,15 +421,14 @@ class CloudFormationService(Service):
 
         Raises AwsError for what CloudFormation refuses at once, TemplateError where its transform fails.
         """
-        previous = previous or {}
-        before = previous.get("parameters", {})
-        text = request.get("template") or await template_text(self._calls, request, previous.get("template"))
+        before = previous or {}
+        text = request.get("template") or await template_text(self._calls, request, before.get("template"))
         template = self._parse(text)
         if SERVERLESS in template.transforms:
             await asyncio.to_thread(load_translator)
-        given = given_parameters(request, before, template)
+        given = given_parameters(request, before.get("parameters", {}), template)
         looked_up = await looked_up_parameters(self._calls, template, given)
-        tags = request.get("Tags", previous.get("Tags", []))
+        tags: list[dict[str, str]] = request.get("Tags", before.get("Tags")) or []
         identity = Stack(stack["StackName"], stack["StackId"], self._settings.account, self._settings.region)
         exports = {each["Name"]: each["Value"] for each in (await self.list_exports(_INSIDE, {}))["Exports"]}
         try:

@@ -13,7 +13,7 @@ from stepbridge.cloudformation.resources.base import (
     is_not_found,
     shaped,
 )
-from stepbridge.cloudformation.resources.shapes import json_text
+from stepbridge.cloudformation.resources.shapes import json_text, problems, shape_at, to_api
 
 # Each configuration of a bucket: the operations that put and remove it, and the member its value is.
 _CONFIGURATIONS = {
@@ -52,8 +52,15 @@ class Bucket(ResourceType):
     def check(cls, properties: Properties) -> Iterator[str]:
         yield from super().check(properties)
         encryption = properties.get("BucketEncryption")
-        if encryption is not None and set(encryption) != {"ServerSideEncryptionConfiguration"}:
-            yield "#/BucketEncryption: the key is [ServerSideEncryptionConfiguration]"
+        if encryption is not None:
+            if set(encryption) != {"ServerSideEncryptionConfiguration"}:
+                yield "#/BucketEncryption: the key is [ServerSideEncryptionConfiguration]"
+            else:
+                yield from problems(
+                    shape_at("s3", "PutBucketEncryption.ServerSideEncryptionConfiguration"),
+                    _encryption(encryption),
+                    "#/BucketEncryption",
+                )
         for kind, entries in properties.get("NotificationConfiguration", {}).items():
             if kind not in _NOTIFICATIONS:
                 yield f"#/NotificationConfiguration: extraneous key [{kind}] is not permitted"
@@ -102,7 +109,7 @@ class Bucket(ResourceType):
             if old.get(property_name) == new.get(property_name):
                 continue
             if property_name in new:
-                request: dict[str, Any] = {member: _configuration(property_name, new[property_name])}
+                request: dict[str, Any] = {member: self._configuration(property_name, new[property_name])}
                 await self.call(put, Bucket=name, **request)
             elif remove:
                 await self.call(remove, Bucket=name)
@@ -113,21 +120,30 @@ class Bucket(ResourceType):
             tags = self.tag_list(new) + [{"Key": key, "Value": value} for key, value in self.provenance().items()]
             await self.call("PutBucketTagging", Bucket=name, Tagging={"TagSet": tags})
 
+    def _configuration(self, property_name: str, value: Any) -> Any:
+        if property_name == "BucketEncryption":
+            return to_api(shape_at("s3", "PutBucketEncryption.ServerSideEncryptionConfiguration"), _encryption(value))
+        if property_name != "NotificationConfiguration":
+            return self.members({property_name: value})[property_name]
+        result: dict[str, Any] = {}
+        for kind, (member, target, arn) in _NOTIFICATIONS.items():
+            for entry in value.get(kind, []):
+                converted = {arn: entry[target], "Events": [entry["Event"]]}
+                if "Filter" in entry:
+                    rules = entry["Filter"]["S3Key"]["Rules"]
+                    converted["Filter"] = {"Key": {"FilterRules": rules}}
+                result.setdefault(member, []).append(converted)
+        return result
 
-def _configuration(property_name: str, value: Any) -> Any:
-    if property_name == "BucketEncryption":
-        return {"Rules": value["ServerSideEncryptionConfiguration"]}
-    if property_name != "NotificationConfiguration":
-        return value
-    result: dict[str, Any] = {}
-    for kind, (member, target, arn) in _NOTIFICATIONS.items():
-        for entry in value.get(kind, []):
-            converted = {arn: entry[target], "Events": [entry["Event"]]}
-            if "Filter" in entry:
-                rules = entry["Filter"]["S3Key"]["Rules"]
-                converted["Filter"] = {"Key": {"FilterRules": rules}}
-            result.setdefault(member, []).append(converted)
-    return result
+
+def _encryption(value: Any) -> dict[str, Any]:
+    """A BucketEncryption as the API spells it."""
+    return {
+        "Rules": [
+            {("Apply" + name if name == "ServerSideEncryptionByDefault" else name): each for name, each in rule.items()}
+            for rule in value["ServerSideEncryptionConfiguration"]
+        ]
+    }
 
 
 class BucketPolicy(ResourceType):
