@@ -18,6 +18,7 @@ from stepbridge.iot.broker import Broker
 from stepbridge.iot.broker.embedded import EmbeddedCore
 from stepbridge.iot.certificates import CertificateAuthority
 from stepbridge.iot.data import IotDataService
+from stepbridge.iot.message import Message
 from stepbridge.iot.registry import Registry
 from stepbridge.iot.rules.actions.base import RuleServices
 from stepbridge.iot.rules.engine import RulesEngine
@@ -102,13 +103,15 @@ class Emulator:
             EmbeddedCore(store, clock, trace),
             self._server_context(),
         )
-        for certificate in [self.authority.root_ca_pem(), *registry.access.trusted_certificates()]:
-            broker.trust(certificate)
+        broker.trust(self.authority.root_ca_pem())
+        registry.access.on_trust(broker.trust)
+        registry.on_event(
+            lambda topic, payload: broker.publish(Message(topic, payload, qos=0, retain=False, time=clock.now()))
+        )
         rules = RulesEngine(settings, store, clock, trace, RuleServices(lambda_service.functions, broker, calls))
         states = StepFunctionsService(settings, store, clock, trace, TaskIntegrations(lambda_service.functions))
         stacks = CloudFormationService(settings, store, clock, trace, calls)
         broker.listen(rules.accept)
-        registry.access.on_trust(broker.trust)
         dispatcher.register(
             lambda_service,
             *registry.services,

@@ -123,17 +123,23 @@ def test_templates_that_are_refused(run: Run, body: str, text: str) -> None:
 def test_just_in_time_registration(run: Run) -> None:
     async def scenario(client: RegistryClient) -> None:
         events: list[tuple[str, dict[str, Any]]] = []
-        client.registry.on_event(lambda topic, payload: events.append((topic, json.loads(payload))))
+
+        async def note(topic: str, payload: bytes) -> None:
+            events.append((topic, json.loads(payload)))
+
+        client.registry.on_event(note)
         made = await authority(client)
         authority_id = certificate_id(certificate_der(made[0]))
         der = certificate_der(signed_certificate("device", made))
         identifier = certificate_id(der)
         assert "JITR" in client.access.admit(der).reason
+        await client.registry.settled()
         [(topic, event)] = events
         assert topic == f"$aws/events/certificates/registered/{authority_id}"
         assert (event["certificateId"], event["caCertificateId"]) == (identifier, authority_id)
         assert event["certificateStatus"] == "PENDING_ACTIVATION"
         assert "PENDING_ACTIVATION" in client.access.admit(der).reason
+        await client.registry.settled()
         assert len(events) == 2
         await client.call("update_certificate", certificateId=identifier, newStatus="ACTIVE")
         assert client.access.admit(der).principal == identifier

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import json
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from stepbridge.api.errors import AwsError
@@ -45,7 +45,7 @@ _SUBJECT_PARAMETERS = {
     "SerialNumber": "SerialNumber",
 }
 
-EventListener = Callable[[str, bytes], object]
+EventListener = Callable[[str, bytes], Coroutine[Any, Any, object]]
 
 
 class ProvisioningService(RegistryService):
@@ -68,7 +68,7 @@ class ProvisioningService(RegistryService):
         self._attachments = attachments
         self._caller = Caller(core.settings.account, core.settings.region)
         self._listeners: list[EventListener] = []
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[object]] = set()
 
     async def register_thing(self, caller: Caller, request: Members) -> Members:
         """Raises InvalidRequestException, ConflictingResourceUpdateException, ResourceRegistrationFailureException."""
@@ -79,7 +79,7 @@ class ProvisioningService(RegistryService):
         return await self._carry_out(plan)
 
     def on_event(self, listener: EventListener) -> None:
-        """Call `listener` with topic and payload of each event that AWS IoT publishes about registrations."""
+        """Await `listener` with topic and payload of each event that AWS IoT publishes about registrations."""
         self._listeners.append(listener)
 
     def register_unknown(self, der: bytes) -> str | None:
@@ -109,9 +109,7 @@ class ProvisioningService(RegistryService):
         if authority["registration_config"] is None:
             return f"the certificate {identifier} has been registered and waits for its activation (JITR)"
         config = json.loads(authority["registration_config"])
-        task = asyncio.get_running_loop().create_task(self._provision(identifier, parsed.facts, config))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._run(self._provision(identifier, parsed.facts, config))
         return f"the certificate {identifier} has been registered and is being provisioned (JITP): connect again"
 
     def tell_of_pending(self, identifier: str) -> None:
@@ -128,11 +126,16 @@ class ProvisioningService(RegistryService):
             "certificateRegistrationTimestamp": iso_timestamp(row["created"]),
         }
         for listener in self._listeners:
-            listener(f"$aws/events/certificates/registered/{row['authority']}", json.dumps(event).encode())
+            self._run(listener(f"$aws/events/certificates/registered/{row['authority']}", json.dumps(event).encode()))
 
-    def under_way(self) -> frozenset[asyncio.Task[None]]:
-        """The devices that are being provisioned."""
+    def under_way(self) -> frozenset[asyncio.Task[object]]:
+        """What connections have set off and is not finished: devices being provisioned, events being published."""
         return frozenset(self._running)
+
+    def _run(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     async def _provision(self, identifier: str, facts: CertificateFacts, config: Members) -> None:
         try:

@@ -61,7 +61,7 @@ class Registry:
         ]
 
     def on_event(self, listener: EventListener) -> None:
-        """Call `listener` with topic and payload of each event that the registry publishes on the message broker."""
+        """Await `listener` with topic and payload of each event that the registry publishes on the message broker."""
         self._provisioning.on_event(listener)
 
     async def settled(self) -> None:
