@@ -14,7 +14,7 @@ class CallbackOperations(Core):
         text = request["output"]
         try:
             output = json_text.parse(text)
-        except json_text.InvalidJson as error:
+        except json_text.JsonError as error:
             raise AwsError("InvalidOutput", f"Invalid Output: '{error}'") from None
         if len(text.encode()) > MAXIMUM_PAYLOAD_BYTES:
             raise AwsError("InvalidOutput", f"Invalid Output: 'Output exceeds {MAXIMUM_PAYLOAD_BYTES} bytes.'")

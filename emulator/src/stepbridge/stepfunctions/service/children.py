@@ -57,7 +57,7 @@ class ChildExecutions(ExecutionOperations):
         }
         description: dict[str, Json] = to_output(shape, members, milliseconds=True)
         if finished.outcome.status != "SUCCEEDED":
-            answer = {"error": "States.TaskFailed", "cause": to_json(description)}
+            answer: dict[str, Json] = {"error": "States.TaskFailed", "cause": to_json(description)}
         else:
             if row["parent_pattern"] == SYNC_2:
                 description["Input"] = json.loads(description["Input"])

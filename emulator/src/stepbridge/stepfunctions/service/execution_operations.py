@@ -220,7 +220,7 @@ def _check_input(text: str) -> None:
     else:
         try:
             json_text.parse(text)
-        except json_text.InvalidJson as error:
+        except json_text.JsonError as error:
             reason = str(error)
     if reason is not None:
         raise AwsError("InvalidExecutionInput", f"Invalid State Machine Execution Input: '{reason}'")
