@@ -16,6 +16,7 @@ from stepbridge.functions.names import LATEST, FunctionName
 from stepbridge.functions.refusals import invalid, validation_error
 from stepbridge.functions.registry import Configuration
 
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MAX_TIMEOUT = 900  # seconds
 MAX_MEMORY = 10_240  # MB
 MAX_ENVIRONMENT = 4096  # bytes
@@ -49,15 +50,15 @@ _OLDEST_PYTHON = 8  # of those that functions can still be created with
 
 # Members copied as they are; AWS gives those that are set.
 _COPIED = ("Role", "Handler", "Runtime", "KMSKeyArn", "DeadLetterConfig")
-_REFUSED = {
-    "Layers": "layers",
-    "FileSystemConfigs": "file systems",
-    "ImageConfig": "container images",
-    "CapacityProviderConfig": "capacity providers",
-    "DurableConfig": "durable functions",
-    "TenancyConfig": "tenant isolation",
-    "CodeSigningConfigArn": "code signing",
-}
+_REFUSED = (
+    "CapacityProviderConfig",
+    "CodeSigningConfigArn",
+    "DurableConfig",
+    "FileSystemConfigs",
+    "ImageConfig",
+    "Layers",
+    "TenancyConfig",
+)
 
 
 def new_configuration(name: FunctionName, request: dict[str, Any], package: CodePackage, now: float) -> Configuration:
@@ -143,9 +144,9 @@ def qualified(configuration: Configuration, qualifier: str | None) -> Configurat
 
 
 def _check(request: dict[str, Any]) -> None:
-    for member, what in _REFUSED.items():
+    for member in _REFUSED:
         if request.get(member):
-            raise _not_offered(f"{member} ({what}) is" if what.endswith("g") else f"{member} ({what}) are")
+            raise _not_offered(f"{member} {'are' if member.endswith('s') else 'is'}")
     if request.get("SnapStart", {}).get("ApplyOn", "None") != "None":
         raise _not_offered("SnapStart is")
     if (runtime := request.get("Runtime")) is not None:

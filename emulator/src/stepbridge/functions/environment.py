@@ -245,7 +245,15 @@ class Environment:
         answer(headers, invocation.payload)
         return await running.outcome
 
+    @property
+    def finishing(self) -> bool:
+        """Whether it has answered its invocation, and is about to ask for the next."""
+        return not self.ended and self._running is None and self._answer is None
+
     def _on_timeout(self, running: _Running) -> None:
+        if self._running is not running:  # it answered, but did not come back for more
+            self.end()
+            return
         request_id = running.invocation.request_id
         message = f"Task timed out after {self.plan.timeout:.2f} seconds"
         self._read_log()
@@ -255,8 +263,7 @@ class Environment:
         self.end()
 
     def _finish(self, running: _Running, payload: bytes, error: str | None, note: str = "") -> None:
-        """Complete the running invocation."""
-        self._cancel_timer()
+        """Complete the running invocation.  Its time limit holds until the runtime asks for the next."""
         self._running = None
         duration = self._clock.now() - running.began
         self._read_log()
@@ -284,6 +291,7 @@ class Environment:
 
     def on_next(self, answer: Answer) -> None:
         """The runtime is ready for an invocation."""
+        self._cancel_timer()
         self._answer = answer
         self._read_log()
         self._signal(signal.SIGSTOP)

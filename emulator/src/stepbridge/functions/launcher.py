@@ -88,11 +88,9 @@ class Launcher:
             self._channel.close()
             self._channel = None
         if self._server is not None:
-            try:
-                self._server.wait(timeout=0.5)
-            except subprocess.TimeoutExpired:  # still importing: it has no children yet
+            if not self._exits:  # it may still be importing, and has no children to end
                 self._server.kill()
-                self._server.wait()
+            self._server.wait()
             self._server = None
         for launched, _ in self._asked.values():
             if not launched.done():

@@ -66,7 +66,7 @@ class EnvironmentPool:
         if group is None:
             group = self._groups[plan] = _Group(plan)
         if group.idle and not group.waiting:
-            environment = group.idle.pop()
+            environment = group.idle.pop()  # the last used: what is idle for long can end
             group.busy.add(environment)
             return environment
         turn: asyncio.Future[Environment] = asyncio.get_running_loop().create_future()
@@ -105,7 +105,8 @@ class EnvironmentPool:
         if self._closed:
             return
         for group in list(self._groups.values()):
-            while len(group.waiting) > group.starting:
+            coming = sum(environment.finishing for environment in group.busy)
+            while len(group.waiting) > group.starting + coming:
                 first = group.size == 0
                 if not first and len(self._starts) >= self._starts_at_once:
                     break

@@ -103,8 +103,9 @@ class FunctionRegistry:
             del self._versions[key]
 
     def reserved_concurrency(self, name: str) -> int | None:
-        function = self._functions.get(name)
-        return function.reserved_concurrency if function else None
+        """None too if there is no such function."""
+        row = self._store.query_one("SELECT reserved_concurrency FROM lambda_functions WHERE name = ?", (name,))
+        return row[0] if row else None
 
     def reserved_elsewhere(self, name: str) -> int:
         """The concurrency reserved for all functions but `name`."""

@@ -1,0 +1,240 @@
+"""The Lambda API but for invocations: what it keeps, and what it refuses in which words."""
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.functions.harness import ROLE, Lambda, archive
+
+from stepbridge.api.errors import AwsError
+
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:f"
+CODE = "def handler(event, context): pass"
+
+
+@pytest.fixture
+def emulator(tmp_path: Path) -> Lambda:
+    return Lambda(tmp_path)
+
+
+async def refusal(call: Coroutine[Any, Any, Any]) -> tuple[str, str]:
+    with pytest.raises(AwsError) as refused:
+        await call
+    return refused.value.code, refused.value.message
+
+
+def test_the_life_of_a_function(emulator: Lambda) -> None:
+    async def scenario() -> None:
+        created = await emulator.create("f", CODE, Tags={"team": "edge"}, Timeout=9)
+        assert created["FunctionArn"] == ARN
+        assert (created["State"], created["LastUpdateStatus"]) == ("Active", "Successful")
+        assert (created["Timeout"], created["MemorySize"], created["Version"]) == (9, 128, "$LATEST")
+        assert await emulator.call("get_function_configuration", FunctionName=ARN) == created
+        got = await emulator.call("get_function", FunctionName="123456789012:function:f")
+        assert got["Configuration"] == created
+        assert got["Tags"] == {"team": "edge"}
+        assert (await emulator.call("list_functions"))["Functions"] == [created]
+
+        updated = await emulator.call("update_function_configuration", FunctionName="f", Timeout=10, Description="d")
+        assert (updated["Timeout"], updated["Description"], updated["CodeSha256"]) == (10, "d", created["CodeSha256"])
+        assert updated["RevisionId"] != created["RevisionId"]
+        updated = await emulator.call("update_function_code", FunctionName="f", ZipFile=archive({"b.py": "1"}))
+        assert updated["CodeSha256"] != created["CodeSha256"]
+
+        assert await refusal(emulator.create("f", CODE)) == (
+            "ResourceConflictException",
+            "Function already exist: f",
+        )
+        await emulator.call("delete_function", FunctionName="f")
+        not_found = ("ResourceNotFoundException", f"Function not found: {ARN}")
+        for operation in ("get_function", "delete_function", "invoke", "get_policy", "get_function_url_config"):
+            assert await refusal(emulator.call(operation, FunctionName="f")) == not_found
+        await emulator.service.stop()
+
+    asyncio.run(scenario())
+
+
+INVALID = "InvalidParameterValueException"
+TOO_LARGE = "1 validation error detected: Value '%d' at '%s' failed to satisfy constraint: Member must have value less "
+VARIABLES = (
+    "Lambda was unable to configure your environment variables because the environment variables you have provided "
+)
+REFUSED: list[tuple[dict[str, Any], str, str]] = [
+    (
+        {"Runtime": ""},
+        INVALID,
+        "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
+    ),
+    (
+        {"Runtime": "java21"},
+        INVALID,
+        "The runtime java21 is not supported by stepbridge. Functions run on python3.8 and later.",
+    ),
+    ({"Runtime": "python3.7"}, INVALID, "The runtime parameter of python3.7 is no longer supported for creating or"),
+    (
+        {"PackageType": "Image"},
+        INVALID,
+        "Functions from container images (PackageType Image) are not supported by stepbridge.",
+    ),
+    ({"Layers": ["arn:aws:lambda:us-east-1:123456789012:layer:l:1"]}, INVALID, "Layers are not supported by"),
+    ({"SnapStart": {"ApplyOn": "PublishedVersions"}}, INVALID, "SnapStart is not supported by stepbridge."),
+    ({"Timeout": 901}, "ValidationException", TOO_LARGE % (901, "timeout") + "than or equal to 900"),
+    ({"MemorySize": 10241}, "ValidationException", TOO_LARGE % (10241, "memorySize") + "than or equal to 10240"),
+    ({"Code": {"ZipFile": b"no zip"}}, INVALID, "Could not unzip uploaded file. Please check your file, then try to"),
+    ({"Code": {}}, INVALID, "Please provide a source for function code."),
+    (
+        {"Environment": {"Variables": {"AWS_REGION": "x"}}},
+        INVALID,
+        VARIABLES + "contains reserved keys that are currently not supported for modification. Reserved keys used in "
+        "this request: AWS_REGION",
+    ),
+    (
+        {"Environment": {"Variables": {"A": "x" * 4096}}},
+        INVALID,
+        VARIABLES + 'exceeded the 4KB limit. String measured: {"A":"xxx',
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "code", "message"), REFUSED)
+def test_functions_that_are_refused(emulator: Lambda, change: dict[str, Any], code: str, message: str) -> None:
+    async def scenario() -> None:
+        refused = await refusal(emulator.create("f", CODE, **change))
+        assert refused[0] == code
+        assert refused[1].startswith(message)
+        assert (await emulator.call("list_functions"))["Functions"] == []
+        await emulator.service.stop()
+
+    asyncio.run(scenario())
+
+
+def test_code_comes_from_s3(emulator: Lambda) -> None:
+    async def scenario() -> None:
+        where = {"S3Bucket": "artifacts", "S3Key": "code.zip", "S3ObjectVersion": "v1"}
+        emulator.calls.answers["GetObject"] = AwsError("NoSuchKey", "No such key.")
+        assert await refusal(emulator.create("f", CODE, Code=where)) == (
+            "InvalidParameterValueException",
+            "Error occurred while GetObject. S3 Error Code: NoSuchKey. S3 Error Message: No such key.",
+        )
+        emulator.calls.answers["GetObject"] = {"Body": archive({"app.py": "def handler(event, context): return 5"})}
+        await emulator.create("f", CODE, Code=where)
+        assert emulator.calls.of("GetObject")[-1] == {"Bucket": "artifacts", "Key": "code.zip", "VersionId": "v1"}
+        assert await emulator.invoke("f") == 5
+        await emulator.service.stop()
+
+    asyncio.run(scenario())
+
+
+def test_resource_policies(emulator: Lambda) -> None:
+    async def scenario() -> None:
+        await emulator.create("f", CODE)
+        missing = ("ResourceNotFoundException", "The resource you requested does not exist.")
+        assert await refusal(emulator.call("get_policy", FunctionName="f")) == missing
+        permission = {"StatementId": "s", "Action": "lambda:InvokeFunction", "Principal": "iot.amazonaws.com"}
+        source = {"SourceArn": "arn:aws:iot:us-east-1:123456789012:rule/r", "SourceAccount": "123456789012"}
+        added = await emulator.call("add_permission", FunctionName="f", **permission, **source)
+        assert added["Statement"] == (
+            '{"Sid":"s","Effect":"Allow","Principal":{"Service":"iot.amazonaws.com"},"Action":"lambda:InvokeFunction",'
+            f'"Resource":"{ARN}","Condition":{{"StringEquals":{{"AWS:SourceAccount":"123456789012"}},'
+            '"ArnLike":{"AWS:SourceArn":"arn:aws:iot:us-east-1:123456789012:rule/r"}}}'
+        )
+        again = emulator.call("add_permission", FunctionName="f", **permission)
+        code, message = await refusal(again)
+        assert code == "ResourceConflictException"
+        assert message.startswith("The statement id (s) provided already exists. Please provide a new statement id")
+        policy = (await emulator.call("get_policy", FunctionName="f"))["Policy"]
+        assert policy == f'{{"Version":"2012-10-17","Id":"default","Statement":[{added["Statement"]}]}}'
+        await emulator.call("remove_permission", FunctionName="f", StatementId="s")
+        assert await refusal(emulator.call("remove_permission", FunctionName="f", StatementId="s")) == (
+            "ResourceNotFoundException",
+            "Statement s is not found in resource policy.",
+        )
+        await emulator.service.stop()
+
+    asyncio.run(scenario())
+
+
+def test_versions(emulator: Lambda) -> None:
+    async def scenario() -> None:
+        await emulator.create("f", CODE)
+        first = await emulator.call("publish_version", FunctionName="f")
+        assert (first["Version"], first["FunctionArn"]) == ("1", f"{ARN}:1")
+        assert (await emulator.call("publish_version", FunctionName="f"))["Version"] == "1", "nothing has changed"
+        await emulator.call("update_function_configuration", FunctionName="f", Timeout=8)
+        assert (await emulator.call("publish_version", FunctionName="f"))["Version"] == "2"
+        listed = (await emulator.call("list_versions_by_function", FunctionName="f"))["Versions"]
+        assert [version["Version"] for version in listed] == ["$LATEST", "1", "2"]
+        assert (await emulator.call("get_function_configuration", FunctionName="f:1"))["Timeout"] == 3
+
+        await emulator.call("create_alias", FunctionName="f", Name="live", FunctionVersion="1")
+        assert await refusal(emulator.call("create_alias", FunctionName="f", Name="live", FunctionVersion="1")) == (
+            "ResourceConflictException",
+            f"Alias already exists: {ARN}:live",
+        )
+        assert await refusal(emulator.call("create_alias", FunctionName="f", Name="x", FunctionVersion="9")) == (
+            "ResourceNotFoundException",
+            f"Function not found: {ARN}:9",
+        )
+        assert await refusal(emulator.call("get_alias", FunctionName="f", Name="x")) == (
+            "ResourceNotFoundException",
+            f"Cannot find alias arn: {ARN}:x",
+        )
+        code, _ = await refusal(emulator.call("delete_function", FunctionName="f", Qualifier="1"))
+        assert code == "ResourceConflictException"
+        await emulator.call("delete_alias", FunctionName="f", Name="live")
+        await emulator.call("delete_function", FunctionName="f", Qualifier="1")
+        assert (await refusal(emulator.call("get_function", FunctionName="f:1")))[0] == "ResourceNotFoundException"
+        await emulator.service.stop()
+
+    asyncio.run(scenario())
+
+
+def test_concurrency_and_tags(emulator: Lambda) -> None:
+    async def scenario() -> None:
+        await emulator.create("f", CODE)
+        assert await emulator.call("get_function_concurrency", FunctionName="f") == {}
+        await emulator.call("put_function_concurrency", FunctionName="f", ReservedConcurrentExecutions=5)
+        assert await emulator.call("get_function_concurrency", FunctionName="f") == {"ReservedConcurrentExecutions": 5}
+        too_much = emulator.call("put_function_concurrency", FunctionName="f", ReservedConcurrentExecutions=901)
+        assert (await refusal(too_much))[0] == "InvalidParameterValueException"
+        await emulator.call("tag_resource", Resource=ARN, Tags={"a": "1", "b": "2"})
+        await emulator.call("untag_resource", Resource=ARN, TagKeys=["a"])
+        assert await emulator.call("list_tags", Resource=ARN) == {"Tags": {"b": "2"}}
+        await emulator.service.stop()
+
+    asyncio.run(scenario())
+
+
+def test_lists_come_in_pages(emulator: Lambda) -> None:
+    async def scenario() -> None:
+        for number in range(5):
+            await emulator.create(f"f{number}", CODE)
+        names, marker = [], None
+        while True:
+            given: dict[str, str] = {"Marker": marker} if marker else {}
+            answer = await emulator.call("list_functions", MaxItems=2, **given)
+            names.append([function["FunctionName"] for function in answer["Functions"]])
+            marker = answer.get("NextMarker")
+            if marker is None:
+                break
+        assert names == [["f0", "f1"], ["f2", "f3"], ["f4"]]
+        await emulator.service.stop()
+
+    asyncio.run(scenario())
+
+
+def test_functions_are_there_after_a_restart(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        before = Lambda(tmp_path, on_disk=True)
+        await before.create("f", "def handler(event, context): return 8", Role=ROLE)
+        await before.service.stop()
+        before.store.close()
+        after = Lambda(tmp_path, on_disk=True)
+        await after.service.start()
+        assert await after.invoke("f") == 8
+        await after.service.stop()
+        after.store.close()
+
+    asyncio.run(scenario())
