@@ -189,13 +189,20 @@ class ServerSession:
         self._aliases_in: dict[int, str] | None = None
         self._aliases_out: dict[str, int] | None = None
 
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is over, by whomever."""
+        return self.state is State.CLOSED
+
     # From the client
 
     def receive(self, data: bytes) -> Iterator[Event]:
         """What the client's bytes mean, one event after the other; act on each before asking for the next."""
+        if self.closed:
+            return
         try:
             for packet in self._decoder.feed(data):
-                if self.state is State.CLOSED:
+                if self.closed:
                     return
                 event = self._handle(packet)
                 if event is not None:
