@@ -8,19 +8,22 @@ are rows in the database until they are done, and are taken up again after a res
 import asyncio
 import base64
 import json
+import logging
 import uuid
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 from stepbridge.api.errors import AwsError
 from stepbridge.clock import Clock
 from stepbridge.iot.message import Message, MessageProperties
 from stepbridge.iot.mqtt.topics import basic_ingest_rule
 from stepbridge.iot.rules.actions import Action, ActionError, Delivery, RuleServices, error_message
+from stepbridge.iot.rules.destinations import Destinations
 from stepbridge.iot.rules.external import ExternalFunctions
-from stepbridge.iot.rules.rule import Rule
+from stepbridge.iot.rules.logs import RuleLogs
+from stepbridge.iot.rules.roles import Roles
+from stepbridge.iot.rules.rule import Rule, RuleError
 from stepbridge.iot.rules.sql import (
     Evaluation,
     ExternalCall,
@@ -28,7 +31,9 @@ from stepbridge.iot.rules.sql import (
     Input,
     Mqtt5Properties,
     NoMatch,
+    Outcome,
     Output,
+    SqlError,
     TopicTrie,
     Value,
 )
@@ -36,6 +41,8 @@ from stepbridge.iot.rules.sql.values import json_text
 from stepbridge.settings import Settings
 from stepbridge.store import Store
 from stepbridge.trace import Trace
+
+_log = logging.getLogger(__name__)
 
 _TABLES = """
 CREATE TABLE rules_rule (
@@ -59,6 +66,20 @@ _RETRY_AFTER = (0.1, 0.4)
 _TRANSIENT = ("Throttling", "TooManyRequests", "ServiceUnavailable", "InternalFailure", "InternalServerError")
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A message that a rule has matched, or may match once an external call is answered.
+
+    `row` is its place in the database, None for a message of quality of service 0.
+    """
+
+    rule: Rule
+    message: Message
+    evaluation: Evaluation
+    outcome: Outcome
+    row: int | None
+
+
 class RulesEngine:
     """The rules of one emulator, and the messages on their way through them."""
 
@@ -69,15 +90,21 @@ class RulesEngine:
         self._clock = clock
         self._trace = trace
         self._services = services
-        self._external = ExternalFunctions(settings, clock, services)
+        self.roles = Roles(settings, clock, services.calls)
+        self.destinations = Destinations(settings, store, clock, trace)
+        self.logs = RuleLogs(settings, store, clock, trace, services.calls)
+        self._external = ExternalFunctions(settings, clock, services, self.roles)
         self._rules: dict[str, Rule] = {}
         self._trie: TopicTrie[Rule] = TopicTrie()
-        self._waiting: deque[tuple[Rule, Message, Evaluation, int | None]] = deque()
+        self._waiting: deque[_Job] = deque()
         self._running: set[asyncio.Task[None]] = set()
         last = store.query_one("SELECT max(id) AS id FROM rules_delivery")
         self._last_row: int = (last and last["id"]) or 0
         for row in store.query("SELECT name, payload, created_at FROM rules_rule"):
-            self._rules[row["name"]] = Rule(row["name"], json.loads(row["payload"]), row["created_at"])
+            try:
+                self._rules[row["name"]] = Rule(row["name"], json.loads(row["payload"]), row["created_at"])
+            except (SqlError, RuleError) as error:  # accepted by another version of stepbridge
+                trace.emit("rules", "rule-refused", f"{row['name']} is not run: {error}", rule=row["name"])
         self._index()
 
     # Rules
@@ -126,7 +153,8 @@ class RulesEngine:
                 self._done(row["id"])
                 continue
             message = _read_message(row["message"], row["payload"])
-            self._enqueue(rule, message, self._evaluation(rule, message), row["id"])
+            evaluation = self._evaluation(rule, message)
+            self._enqueue(_Job(rule, message, evaluation, rule.statement.run(evaluation), row["id"]))
 
     async def stop(self) -> None:
         """End all that is under way; deliveries in the database are done after the next start."""
@@ -134,11 +162,14 @@ class RulesEngine:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        await self.destinations.stop()
+        await self.logs.flush()
 
     async def idle(self) -> None:
         """Return when nothing is under way."""
         while self._running:
             await asyncio.wait(self._running)
+        await self.logs.flush()
 
     def accept(self, message: Message) -> None:
         """Take a message that the broker has accepted through the rules it concerns.
@@ -157,17 +188,16 @@ class RulesEngine:
         if rule is None or rule.is_disabled:
             what = "is disabled" if rule else "does not exist"
             self._emit("rule-not-found", f"{message.topic}: the rule {name} {what}", name, message)
+            self.logs.write("ERROR", "RuleNotFound", name, message)
             return []
         return [rule]
 
     def _consider(self, rule: Rule, message: Message) -> None:
         evaluation = self._evaluation(rule, message)
         outcome = rule.statement.run(evaluation)
-        if isinstance(outcome, NoMatch):
-            self._emit("no-match", f"{rule.name} does not match {message.topic}: {outcome.reason}", rule.name, message)
-        elif isinstance(outcome, Failed):
-            self._emit("sql-failed", f"{rule.name} failed: {outcome.message}", rule.name, message)
-        elif rule.actions:
+        if isinstance(outcome, NoMatch | Failed):
+            self._tell_no_output(rule, message, outcome)
+        else:
             row = None
             if message.qos > 0:
                 self._last_row += 1
@@ -176,7 +206,7 @@ class RulesEngine:
                     "INSERT INTO rules_delivery VALUES (?, ?, ?, ?)",
                     (row, rule.name, _write_message(message), message.payload),
                 )
-            self._enqueue(rule, message, evaluation, row)
+            self._enqueue(_Job(rule, message, evaluation, outcome, row))
 
     def _evaluation(self, rule: Rule, message: Message) -> Evaluation:
         ingested = basic_ingest_rule(message.topic)
@@ -198,13 +228,14 @@ class RulesEngine:
 
     # Deliveries
 
-    def _enqueue(self, rule: Rule, message: Message, evaluation: Evaluation, row: int | None) -> None:
+    def _enqueue(self, job: "_Job") -> None:
         if len(self._waiting) >= MAX_WAITING:
-            text = f"{rule.name}: dropped a message on {message.topic}, {MAX_WAITING} others wait for their actions"
-            self._emit("throttled", text, rule.name, message)
-            self._done(row)
+            text = f"{job.rule.name}: dropped a message on {job.message.topic}, {MAX_WAITING} others wait"
+            self._emit("throttled", text, job.rule.name, job.message)
+            self.logs.write("ERROR", "RuleMessageThrottled", job.rule.name, job.message)
+            self._done(job.row)
             return
-        self._waiting.append((rule, message, evaluation, row))
+        self._waiting.append(job)
         if len(self._running) < MAX_RUNNING:
             task = asyncio.get_running_loop().create_task(self._work())
             self._running.add(task)
@@ -213,34 +244,46 @@ class RulesEngine:
     async def _work(self) -> None:
         """See deliveries done, one after another, as long as there are any."""
         while self._waiting:
-            rule, message, evaluation, row = self._waiting.popleft()
+            job = self._waiting.popleft()
             try:
-                await self._deliver(rule, message, evaluation)
+                await self._deliver(job)
             except Exception as error:  # a mistake of ours: tell it, and go on with the others
-                text = f"{rule.name}: {type(error).__name__} in stepbridge: {error}"
-                self._emit("action-failed", text, rule.name, message)
-            self._done(row)
+                _log.exception("A delivery of the rule %s failed", job.rule.name)
+                text = f"{job.rule.name}: {type(error).__name__} in stepbridge, see its log: {error}"
+                self._emit("action-failed", text, job.rule.name, job.message)
+            self._done(job.row)
 
     def _done(self, row: int | None) -> None:
         if row is not None:
             self._store.execute("DELETE FROM rules_delivery WHERE id = ?", (row,))
 
-    async def _deliver(self, rule: Rule, message: Message, evaluation: Evaluation) -> None:
+    async def _deliver(self, job: "_Job") -> None:
+        rule, message, outcome = job.rule, job.message, job.outcome
         arn = self.arn(rule.name)
 
         async def resolve(evaluation: Evaluation, call: ExternalCall) -> None:
             evaluation.answer(call, await self._external.answer(call, arn, evaluation.version))
 
-        while isinstance(outcome := rule.statement.run(evaluation), ExternalCall):
-            await resolve(evaluation, outcome)
+        while isinstance(outcome, ExternalCall):
+            await resolve(job.evaluation, outcome)
+            outcome = rule.statement.run(job.evaluation)
         if not isinstance(outcome, Output):
-            why = outcome.reason if isinstance(outcome, NoMatch) else outcome.message
-            event = "no-match" if isinstance(outcome, NoMatch) else "sql-failed"
-            self._emit(event, f"{rule.name}: {why}", rule.name, message)
+            self._tell_no_output(rule, message, outcome)
             return
         self._emit("rule-matched", f"{rule.name} matched {message.topic}", rule.name, message)
+        self.logs.write("INFO", "RuleMatch", rule.name, message)
         delivery = Delivery(
-            rule.name, arn, message, evaluation, outcome, self._settings, self._clock, self._services, resolve
+            rule.name,
+            arn,
+            message,
+            job.evaluation,
+            outcome,
+            self._settings,
+            self._clock,
+            self._services,
+            self.roles,
+            self.destinations,
+            resolve,
         )
         results = await asyncio.gather(*[self._act(action, delivery) for action in rule.actions])
         failures = [result for result in results if result is not None]
@@ -249,23 +292,41 @@ class RulesEngine:
             output = Output(value, json_text(value).encode(errors="replace"))
             await self._act(rule.error_action, replace(delivery, output=output))
 
-    async def _act(self, action: Action, delivery: Delivery) -> dict[str, Any] | None:
+    def _tell_no_output(self, rule: Rule, message: Message, outcome: NoMatch | Failed) -> None:
+        if isinstance(outcome, NoMatch):
+            self._emit("no-match", f"{rule.name} does not match {message.topic}: {outcome.reason}", rule.name, message)
+        else:
+            self._emit("sql-failed", f"{rule.name} failed: {outcome.message}", rule.name, message)
+            details = {"details": outcome.message}
+            self.logs.write("ERROR", "RuleExecution", rule.name, message, details)
+
+    async def _act(self, action: Action, delivery: Delivery) -> dict[str, Value] | None:
         """Carry out one action; what the error action is told of its failure, None if it is done."""
         name, message = delivery.rule_name, delivery.message
-        for wait in (*_RETRY_AFTER, None):
-            try:
-                resources = await action.run(delivery)
-            except (AwsError, ActionError) as error:
-                if wait is not None and _is_transient(error):
-                    await self._clock.sleep(wait)
-                    continue
-                text = error_message(action, delivery, error)
-                self._emit("action-failed", f"{name}: {text}", name, message, action=action.name, error=str(error))
-                return {"failedAction": action.log_name, "failedResource": action.target(), "errorMessage": text}
-            what = ", ".join(resources.values())
-            self._emit("action-done", f"{name}: {action.name} → {what}", name, message, action=action.name, **resources)
-            break
+        self.logs.write("INFO", "StartingRuleExecution", name, message, {"ruleAction": action.log_name})
+        try:
+            resources = await self._attempt(action, delivery)
+        except (AwsError, ActionError) as error:
+            text = error_message(action, delivery, error)
+            self._emit("action-failed", f"{name}: {text}", name, message, action=action.name, error=str(error))
+            details = {"ruleAction": action.log_name, "details": text}
+            self.logs.write("ERROR", "RuleExecution", name, message, details)
+            return {"failedAction": action.log_name, "failedResource": action.target.text, "errorMessage": text}
+        what = ", ".join(resources.values())
+        self._emit("action-done", f"{name}: {action.name} → {what}", name, message, action=action.name, **resources)
+        done = {"ruleAction": action.log_name, "resources": dict(resources)}
+        self.logs.write("INFO", "RuleExecution", name, message, done)
         return None
+
+    async def _attempt(self, action: Action, delivery: Delivery) -> Mapping[str, str]:
+        for wait in _RETRY_AFTER:
+            try:
+                return await action.run(delivery)
+            except AwsError as error:
+                if not _is_transient(error):
+                    raise
+            await self._clock.sleep(wait)
+        return await action.run(delivery)
 
     def _emit(self, event: str, text: str, rule: str, message: Message, **fields: object) -> None:
         self._trace.emit("rules", event, text, rule=rule, topic=message.topic, trace_id=message.trace_id, **fields)
@@ -289,13 +350,11 @@ def _mqtt5(properties: MessageProperties) -> Mqtt5Properties:
 _FORMAT_INDICATORS = {True: "UTF8_DATA", False: "UNSPECIFIED_BYTES"}
 
 
-def _is_transient(error: AwsError | ActionError) -> bool:
-    return isinstance(error, AwsError) and (
-        (error.status or 400) >= 500 or error.status == 429 or error.code.startswith(_TRANSIENT)
-    )
+def _is_transient(error: AwsError) -> bool:
+    return (error.status or 400) >= 500 or error.status == 429 or error.code.startswith(_TRANSIENT)
 
 
-def _failures(delivery: Delivery, failures: list[dict[str, Any]]) -> dict[str, Value]:
+def _failures(delivery: Delivery, failures: list[dict[str, Value]]) -> dict[str, Value]:
     """The error action's message: developerguide/rule-error-handling.html."""
     message = delivery.message
     return {
@@ -304,7 +363,7 @@ def _failures(delivery: Delivery, failures: list[dict[str, Any]]) -> dict[str, V
         "cloudwatchTraceId": message.trace_id,
         "clientId": "n/a" if message.client_id is None else message.client_id,
         "base64OriginalPayload": base64.b64encode(message.payload).decode(),
-        "failures": list(failures),
+        "failures": failures,
     }
 
 

@@ -1,7 +1,10 @@
 """The API of topic rules."""
 
+from urllib.parse import parse_qsl
+
 from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members, Service
+from stepbridge.iot.registry.tags import set_tags
 from stepbridge.iot.rules.engine import RulesEngine
 from stepbridge.iot.rules.rule import Rule, RuleError
 from stepbridge.iot.rules.sql import SqlError
@@ -35,14 +38,16 @@ class TopicRuleService(Service):
             )
         if len(self._engine.rules) >= MAX_RULES:
             raise AwsError("LimitExceededException", f"An account has at most {MAX_RULES} rules", status=410)
-        self._engine.put(self._compile(name, request["topicRulePayload"], self._clock.now()))
+        await self._put(name, request["topicRulePayload"])
+        if request.get("tags"):
+            set_tags(self._store, self._engine.arn(name), _parsed_tags(request["tags"]))
         await self._store.committed()
         return {}
 
     async def replace_topic_rule(self, caller: Caller, request: Members) -> Members:
         """Raises SqlParseException, InvalidRequestException, UnauthorizedException."""
         old = self._existing(request["ruleName"])
-        self._engine.put(self._compile(old.name, request["topicRulePayload"], self._clock.now()))
+        await self._put(old.name, request["topicRulePayload"])
         await self._store.committed()
         return {}
 
@@ -86,6 +91,7 @@ class TopicRuleService(Service):
     async def delete_topic_rule(self, caller: Caller, request: Members) -> Members:
         """Deletes the rule; one that does not exist is no error."""
         self._engine.remove(request["ruleName"])
+        set_tags(self._store, self._engine.arn(request["ruleName"]), None)
         await self._store.committed()
         return {}
 
@@ -103,6 +109,19 @@ class TopicRuleService(Service):
         await self._store.committed()
         return {}
 
+    async def _put(self, name: str, payload: Members) -> None:
+        try:
+            rule = Rule(name, payload, self._clock.now())
+        except SqlError as error:
+            raise AwsError("SqlParseException", str(error)) from error
+        except RuleError as error:
+            raise AwsError("InvalidRequestException", str(error)) from error
+        for role in rule.roles:  # of a disabled rule too
+            await self._engine.roles.require_trust(role, self._engine.arn(name))
+        for url in rule.confirmation_urls:
+            self._engine.destinations.ensure(url)
+        self._engine.put(rule)
+
     def _existing(self, name: str) -> Rule:
         rule = self._engine.rules.get(name)
         if rule is None:
@@ -110,10 +129,76 @@ class TopicRuleService(Service):
             raise AwsError("UnauthorizedException", f"Access to topic rule '{name}' was denied")
         return rule
 
-    def _compile(self, name: str, payload: Members, now: float) -> Rule:
-        try:
-            return Rule(name, payload, now)
-        except SqlError as error:
-            raise AwsError("SqlParseException", str(error)) from error
-        except RuleError as error:
-            raise AwsError("InvalidRequestException", str(error)) from error
+    # Logs
+
+    async def set_v2_logging_options(self, caller: Caller, request: Members) -> Members:
+        """Raises InvalidRequestException for a role that AWS IoT cannot assume."""
+        logs = self._engine.logs
+        role = request.get("roleArn", logs.role_arn)
+        if role is not None:
+            await self._engine.roles.require_trust(role, self._engine.arn("*"))
+        level = "DISABLED" if request.get("disableAllLogs") else request.get("defaultLogLevel", "INFO")
+        logs.configure(role, level)
+        await self._store.committed()
+        return {}
+
+    async def get_v2_logging_options(self, caller: Caller, request: Members) -> Members:
+        """Raises NotConfiguredException before they have been set."""
+        logs = self._engine.logs
+        if logs.role_arn is None:
+            raise AwsError("NotConfiguredException", "Logging has not been configured")
+        return {"roleArn": logs.role_arn, "defaultLogLevel": logs.level, "disableAllLogs": logs.level == "DISABLED"}
+
+    # Destinations
+
+    async def create_topic_rule_destination(self, caller: Caller, request: Members) -> Members:
+        """Raises InvalidRequestException, ResourceAlreadyExistsException."""
+        configuration = request["destinationConfiguration"]
+        if set(configuration) != {"httpUrlConfiguration"}:
+            kinds = ", ".join(configuration) or "none"
+            raise AwsError("InvalidRequestException", f"stepbridge supports httpUrlConfiguration only, not {kinds}")
+        created = self._engine.destinations.create(configuration["httpUrlConfiguration"]["confirmationUrl"])
+        await self._store.committed()
+        return {"topicRuleDestination": created}
+
+    async def confirm_topic_rule_destination(self, caller: Caller, request: Members) -> Members:
+        """Raises InvalidRequestException."""
+        self._engine.destinations.confirm(request["confirmationToken"])
+        await self._store.committed()
+        return {}
+
+    async def update_topic_rule_destination(self, caller: Caller, request: Members) -> Members:
+        """Raises InvalidRequestException, UnauthorizedException."""
+        self._engine.destinations.update(request["arn"], request["status"])
+        await self._store.committed()
+        return {}
+
+    async def get_topic_rule_destination(self, caller: Caller, request: Members) -> Members:
+        """Raises UnauthorizedException."""
+        return {"topicRuleDestination": self._engine.destinations.describe(request["arn"])}
+
+    async def list_topic_rule_destinations(self, caller: Caller, request: Members) -> Members:
+        """The destinations by ARN."""
+        after, size = request.get("nextToken", ""), request.get("maxResults", _PAGE)
+        found = [one for one in self._engine.destinations.all() if one["arn"] > after]
+        page: Members = {
+            "destinationSummaries": [
+                {
+                    **{key: value for key, value in one.items() if key != "httpUrlProperties"},
+                    "httpUrlSummary": one["httpUrlProperties"],
+                }
+                for one in found[:size]
+            ]
+        }
+        return page | ({"nextToken": found[size - 1]["arn"]} if len(found) > size else {})
+
+    async def delete_topic_rule_destination(self, caller: Caller, request: Members) -> Members:
+        """Deletes the destination; one that does not exist is no error."""
+        self._engine.destinations.delete(request["arn"])
+        await self._store.committed()
+        return {}
+
+
+def _parsed_tags(header: str) -> list[dict[str, str]]:
+    """The tags of CreateTopicRule, which come as a query string."""
+    return [{"Key": key, "Value": value} for key, value in parse_qsl(header, keep_blank_values=True)]

@@ -7,12 +7,14 @@ from typing import Any, ClassVar, Protocol
 from stepbridge.api.errors import AwsError
 from stepbridge.clock import Clock
 from stepbridge.iot.message import Message
-from stepbridge.iot.rules.sql import Evaluation, ExternalCall, Failed, Output, Template
+from stepbridge.iot.rules.sql import UNDEFINED, Evaluation, ExternalCall, Failed, Output, Template
 from stepbridge.settings import Settings
+
+IOT = "iot.amazonaws.com"
 
 Members = Mapping[str, Any]
 
-# Compiles the text of a member that may hold substitution templates; the first argument says which member.
+# Compiles the text of a member that may hold substitution templates; the second argument says which member.
 TemplateCompiler = Callable[[str, str], Template]
 
 
@@ -20,9 +22,19 @@ class FunctionInvoker(Protocol):
     """The functions that rules invoke."""
 
     async def invoke_as_service(
-        self, function_arn: str, payload: bytes, *, principal: str, source_arn: str, source_account: str
-    ) -> object:
-        """Invoke asynchronously.  Raises AwsError, also when the function's resource policy does not allow it."""
+        self,
+        function_arn: str,
+        payload: bytes,
+        *,
+        principal: str,
+        source_arn: str,
+        source_account: str,
+        invocation_type: str = "Event",
+    ) -> Any:
+        """Invoke.  Raises AwsError, also when the function's resource policy does not allow it.
+
+        The answer of a RequestResponse invocation has `payload` (bytes) and `function_error` (None if there is none).
+        """
         ...
 
 
@@ -42,6 +54,22 @@ class AwsCalls(Protocol):
         ...
 
 
+class RoleChecks(Protocol):
+    """What rules' roles allow."""
+
+    async def require(self, role_arn: str, rule_arn: str, action: str, resource: str) -> None:
+        """Raises AwsError unless the role can be assumed and allows `action` on `resource`."""
+        ...
+
+
+class EnabledDestinations(Protocol):
+    """The endpoints that have agreed to be posted to."""
+
+    def is_enabled(self, url: str) -> bool:
+        """Whether messages may be posted to `url`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RuleServices:
     """What actions and external functions reach."""
@@ -55,7 +83,15 @@ class ActionError(Exception):
     """An action that could not be carried out; the message says why."""
 
 
-@dataclass(slots=True)
+class RefusedMemberError(Exception):
+    """A member of an action that cannot be accepted when the rule is created."""
+
+    def __init__(self, member: str, problem: str) -> None:
+        super().__init__(problem)
+        self.member = member
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """One message that a rule has matched, on its way through the actions.
 
@@ -70,6 +106,8 @@ class Delivery:
     settings: Settings
     clock: Clock
     services: RuleServices
+    roles: RoleChecks
+    destinations: EnabledDestinations
     resolve: Callable[[Evaluation, ExternalCall], Awaitable[None]]
 
     async def text(self, template: Template) -> str:
@@ -80,26 +118,43 @@ class Delivery:
             raise ActionError(f"the substitution template {template.text} failed: {rendered.message}")
         return rendered
 
-    async def optional_text(self, template: Template | None) -> str | None:
-        """The text of a template, or None if there is none."""
-        return None if template is None else await self.text(template)
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of a resource of the emulator's account in its region."""
+        return f"arn:aws:{service}:{self.settings.region}:{self.settings.account}:{resource}"
+
+    def payload_text(self) -> str:
+        """The output as text.  Raises ActionError if it is not."""
+        try:
+            return self.output.payload.decode()
+        except UnicodeDecodeError as error:
+            raise ActionError("the payload is not UTF-8 text") from error
+
+    def json_value(self) -> Any:
+        """The output as a value.  Raises ActionError if it is not JSON."""
+        if self.output.value is UNDEFINED:
+            raise ActionError("the payload is not JSON")
+        return self.output.value
 
 
 class Action:
     """An action of a rule, compiled from its members in CreateTopicRule.
 
-    Subclasses say in `name` what it is called in the API, in `service` who carries it out (for messages), and in
-    `failure` what could not be done; they compile their templates in `__init__` and act in :meth:`run`.
+    Subclasses say in `name` what it is called in the API, in `service` who carries it out (as in Java's error texts)
+    and in `failure` what could not be done; they compile their templates in `__init__` and act in :meth:`run`.
     """
 
     name: ClassVar[str]
     service: ClassVar[str]
     failure: ClassVar[str]
+    # The member that names what is acted on, and what error messages call it.
+    target_member: ClassVar[str]
+    target_label: ClassVar[str]
 
     def __init__(self, members: Members, compile_template: TemplateCompiler) -> None:
         self.members = members
         self._compile = compile_template
         self.role_arn: str | None = members.get("roleArn")
+        self.target = self.template(self.target_member)
 
     @property
     def log_name(self) -> str:
@@ -118,13 +173,14 @@ class Action:
         """Do it; the answer names the resources it was done to.  Raises AwsError or ActionError."""
         raise NotImplementedError
 
-    def target(self) -> str:
-        """What is acted on, the error action's `failedResource`: the member as it is written."""
-        raise NotImplementedError
+    async def authorize(self, delivery: Delivery, action: str, resource: str) -> None:
+        """Raises AwsError unless the action's role allows the IAM `action` on the ARN `resource`."""
+        if self.role_arn is not None:
+            await delivery.roles.require(self.role_arn, delivery.rule_arn, action, resource)
 
-    def resource(self) -> str:
-        """What is acted on, as error messages put it."""
-        raise NotImplementedError
+    def details(self) -> str:
+        """What is acted on, as error messages put it after the action's name."""
+        return f"{self.target_label}: {self.target.text}"
 
 
 def error_message(action: Action, delivery: Delivery, error: AwsError | ActionError) -> str:
@@ -136,5 +192,5 @@ def error_message(action: Action, delivery: Delivery, error: AwsError | ActionEr
         reason = str(error)
     return (
         f"{action.failure}. The error received was {reason}. "
-        f"Message arrived on: {delivery.message.topic}, Action: {action.name}, {action.resource()}"
+        f"Message arrived on: {delivery.message.topic}, Action: {action.name}, {action.details()}"
     )

@@ -5,10 +5,8 @@ What the function makes of it is not the rule's to know: its errors never reach 
 
 from collections.abc import Mapping
 
-from stepbridge.iot.rules.actions.base import Action, ActionError, Delivery, Members, TemplateCompiler
+from stepbridge.iot.rules.actions.base import IOT, Action, ActionError, Delivery
 from stepbridge.iot.rules.sql import UNDEFINED
-
-IOT = "iot.amazonaws.com"
 
 
 class LambdaAction(Action):
@@ -17,10 +15,8 @@ class LambdaAction(Action):
     name = "lambda"
     service = "AWSLambda"
     failure = "Failed to invoke lambda function"
-
-    def __init__(self, members: Members, compile_template: TemplateCompiler) -> None:
-        super().__init__(members, compile_template)
-        self._function = self.template("functionArn")
+    target_member = "functionArn"
+    target_label = "Function arn"
 
     async def run(self, delivery: Delivery) -> Mapping[str, str]:
         """Raises AwsError when the function does not exist or may not be invoked."""
@@ -30,7 +26,7 @@ class LambdaAction(Action):
                 "the payload is not JSON, which a function cannot be invoked with; "
                 "SELECT encode(*, 'base64') AS data makes it so"
             )
-        function = await delivery.text(self._function)
+        function = await delivery.text(self.target)
         await delivery.services.functions.invoke_as_service(
             function,
             delivery.output.payload,
@@ -39,11 +35,3 @@ class LambdaAction(Action):
             source_account=delivery.settings.account,
         )
         return {"Function": function}
-
-    def resource(self) -> str:
-        """The function."""
-        return f"Function arn: {self._function.text}"
-
-    def target(self) -> str:
-        """The function."""
-        return self._function.text

@@ -17,10 +17,11 @@ class RepublishAction(Action):
     name = "republish"
     service = "AWSIoT"
     failure = "Failed to republish to topic"
+    target_member = "topic"
+    target_label = "Target Topic"
 
     def __init__(self, members: Members, compile_template: TemplateCompiler) -> None:
         super().__init__(members, compile_template)
-        self._topic = self.template("topic")
         headers = members.get("headers", {})
         self._headers = {
             name: compile_template(headers[name], f"headers.{name}") for name in headers if name != "userProperties"
@@ -35,13 +36,14 @@ class RepublishAction(Action):
 
     async def run(self, delivery: Delivery) -> Mapping[str, str]:
         """Raises ActionError for a topic that cannot be published to and for headers that are not what they must be."""
-        topic = await delivery.text(self._topic)
+        topic = await delivery.text(self.target)
         if topic.startswith("$$"):
             topic = topic[1:]
         if not topic or "+" in topic or "#" in topic or "\0" in topic:
             raise ActionError(f"the topic {topic!r} is not one that can be published to")
         if fault := limit_fault(topic):
             raise ActionError(f"the topic {topic!r} cannot be published to: {fault}")
+        await self.authorize(delivery, "iot:Publish", delivery.arn("iot", f"topic/{topic}"))
         message = Message(
             topic=topic,
             payload=delivery.output.payload,
@@ -68,14 +70,6 @@ class RepublishAction(Action):
                 [(await delivery.text(key), await delivery.text(value)) for key, value in self._user_properties]
             ),
         )
-
-    def resource(self) -> str:
-        """The topic."""
-        return f"Target Topic: {self._topic.text}"
-
-    def target(self) -> str:
-        """The topic."""
-        return self._topic.text
 
 
 def _is_utf8(indicator: str | None) -> bool | None:

@@ -128,12 +128,14 @@ class Template:
     def __init__(self, text: str, version: str, variables: frozenset[str] = frozenset()) -> None:
         """Compile `text`; `variables` are those the statement sets.  Raises SqlError."""
         self.text = text
+        self.expressions: list[Expression] = []
         self._parts: list[str | Compiled] = []
         compiler = Compiler(text, version)
         position = 0
         while (start := text.find("${", position)) >= 0:
             self._parts.append(text[position:start])
             expression, position = parse_template_expression(text, start + 2)
+            self.expressions.append(expression)
             self._parts.append(compiler.expression(expression, Names(variables)))
         self._parts.append(text[position:])
         self.is_constant = len(self._parts) == 1

@@ -3,7 +3,8 @@
 `position` is where a node stands in the text, for errors found after parsing; it takes no part in equality.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 from decimal import Decimal
 
 
@@ -165,3 +166,14 @@ Expression = (
     | Query
     | Exists
 )
+
+
+def walk(node: object) -> Iterator[object]:
+    """A node and all nodes below it."""
+    if isinstance(node, tuple):
+        for item in node:
+            yield from walk(item)
+    elif is_dataclass(node):
+        yield node
+        for member in fields(node):
+            yield from walk(getattr(node, member.name))
