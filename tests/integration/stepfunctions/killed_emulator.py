@@ -29,7 +29,7 @@ async def main(database: Path, count: int) -> None:
     pausing = await emulator.create(machines.wait(2), "pausing")
     executions = [await emulator.run(machine, {"a": number}, name=f"job-{number}") for number in range(count)]
     pauses = [await emulator.run(pausing, name=f"pause-{number}") for number in range(count)]
-    tokens = {}
+    tokens: dict[int, str] = {}
     while len(tokens) < count:
         tokens = {event["Input"]["a"]: event["TaskToken"] for _, event in emulator.functions.calls}
         await asyncio.sleep(0.01)

@@ -176,7 +176,7 @@ def test_history_in_pages_both_ways_and_without_data() -> None:
             for reverse in (False, True):
                 events, token = [], None
                 while True:
-                    more = {"nextToken": token} if token else {}
+                    more: dict[str, Any] = {"nextToken": token} if token else {}
                     page = await emulator.call(
                         "get_execution_history",
                         executionArn=execution,

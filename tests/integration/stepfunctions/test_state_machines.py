@@ -82,8 +82,8 @@ def test_creating_twice() -> None:
             "InvalidDefinition",
             (
                 "Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: The resource provided "
-                "arn:aws:states:::dynamodb:query is not recognized. The value is not a valid resource ARN, or the resource "
-                "is not available in this region. at /States/Call/Resource'"
+                "arn:aws:states:::dynamodb:query is not recognized. The value is not a valid resource ARN, or the "
+                "resource is not available in this region. at /States/Call/Resource'"
             ),
         ),
         (
