@@ -109,7 +109,7 @@ class Emulator:
             lambda topic, payload: broker.publish(Message(topic, payload, qos=0, retain=False, time=clock.now()))
         )
         rules = RulesEngine(settings, store, clock, trace, RuleServices(lambda_service.functions, broker, calls))
-        states = StepFunctionsService(settings, store, clock, trace, TaskIntegrations(lambda_service.functions))
+        states = StepFunctionsService(settings, store, clock, trace, TaskIntegrations(lambda_service.functions, calls))
         stacks = CloudFormationService(settings, store, clock, trace, calls)
         broker.listen(rules.accept)
         dispatcher.register(
