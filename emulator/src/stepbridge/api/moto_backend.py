@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from stepbridge.api.bucket_policies import evaluate_conditions_of_bucket_policies
 from stepbridge.api.http import HttpRequest, HttpResponse
 
 _WSGI_THREADS = 4
@@ -59,6 +60,7 @@ class MotoBackend:
             os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"  # AWSLambdaBasicExecutionRole and the like
             from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
+            evaluate_conditions_of_bucket_policies(self._account)
             self._application = DomainDispatcherApplication(create_backend_app)
         return self._application
 

@@ -116,9 +116,10 @@ class Bucket(ResourceType):
             else:
                 empty: dict[str, Any] = {"Status": "Suspended"} if property_name == "VersioningConfiguration" else {}
                 await self.call(put, Bucket=name, **{member: empty})
-        if self.tags(old) != self.tags(new) or not old:
-            tags = self.tag_list(new) + [{"Key": key, "Value": value} for key, value in self.provenance().items()]
-            await self.call("PutBucketTagging", Bucket=name, Tagging={"TagSet": tags})
+        if self.tags(new) and self.tags(old) != self.tags(new):
+            await self.call("PutBucketTagging", Bucket=name, Tagging={"TagSet": self.tag_list(new)})
+        elif self.tags(old) and not self.tags(new):
+            await self.call("DeleteBucketTagging", Bucket=name)
 
     def _configuration(self, property_name: str, value: Any) -> Any:
         if property_name == "BucketEncryption":
