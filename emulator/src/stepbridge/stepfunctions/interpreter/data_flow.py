@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/step-functions/latest/dg/concepts-input-output-filtering.html
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -144,10 +145,20 @@ def number(field: str, value: Number | None, scope: Scope, *, whole: bool = True
     found = value.lookup(scope)
     if found.missing is not None:
         raise EvaluationError(f"Invalid path '{value.text}' : {found.missing}")
-    if not is_number(found.value) or (whole and not isinstance(found.value, int)):
+    parsed = parse_number(found.value, whole=whole)
+    if parsed is None:
         shown = found.value if isinstance(found.value, str) else to_text(found.value)
         kind = "integer" if whole else "float"
         raise EvaluationError(
             f'The {field}Path field refers to value "{shown}" which is not a valid {kind}: {value.text}'
         )
-    return found.value
+    return parsed
+
+
+def parse_number(value: Json, *, whole: bool) -> Any:
+    """A number, or text that is one, as AWS reads it at a path; None if it is neither."""
+    if isinstance(value, str):
+        if re.fullmatch(r"[+-]?\d+", value):
+            return int(value)
+        return float(value) if not whole and re.fullmatch(r"[+-]?\d*\.\d+", value) else None
+    return value if is_number(value) and (not whole or isinstance(value, int)) else None

@@ -17,7 +17,7 @@ TIMEOUT = "States.Timeout"
 HEARTBEAT_TIMEOUT = "States.HeartbeatTimeout"
 DATA_LIMIT_EXCEEDED = "States.DataLimitExceeded"
 
-# States.ALL does not take these: the first needs its own name, the second nothing can take.
+# States.ALL takes neither.  A task whose result was too large is a failed task, though, and is taken: so recorded.
 _NOT_ALL = {DATA_LIMIT_EXCEEDED, RUNTIME}
 
 
@@ -44,7 +44,7 @@ class Failure:
         for name in names:
             if name == self.error:
                 return True
-            if name == ALL and self.error not in _NOT_ALL:
+            if name == ALL and (self.of_task or self.error not in _NOT_ALL):
                 return True
             if name == TASK_FAILED and self.error not in (TIMEOUT, *_NOT_ALL):
                 return True

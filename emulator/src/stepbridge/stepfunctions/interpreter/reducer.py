@@ -25,7 +25,7 @@ def start(definition: Definition, context: ExecutionContext, input_text: str, en
     """Begin an execution.
 
     `input_text` is its input as it was given: JSON text, which the history shows unchanged.  Raises
-    `json_text.InvalidJson` if it is not JSON.
+    `json_text.JsonError` if it is not JSON.
     """
     value = json_text.parse(input_text)
     root = Branch(1, None, 0, definition.flow.start_at, value, 0)

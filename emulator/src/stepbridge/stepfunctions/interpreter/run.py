@@ -41,7 +41,7 @@ MAXIMUM_EVENTS = 25_000
 NOT_TRUNCATED = {"truncated": False}
 
 
-class _HistoryFull(Exception):
+class _HistoryFullError(Exception):
     """There is room for one more event only: the one that ends the execution."""
 
 
@@ -62,7 +62,7 @@ class Run:
             while self.agenda and not self.state.ended:
                 branch, work = self.agenda.popleft()
                 self.guarded(branch, work)
-        except _HistoryFull:
+        except _HistoryFullError:
             cause = f"The execution reached the maximum number of history events ({MAXIMUM_EVENTS})."
             self._end_failed(self.state.last_event, Failure(RUNTIME, cause))
         return Step(self.state, self.history, self.commands)
@@ -106,7 +106,7 @@ class Run:
     def record(self, kind: str, previous: int, member: str | None = None, **details: Any) -> int:
         """Write an event to the history.  `details` that are None are left out."""
         if self.state.last_event >= MAXIMUM_EVENTS - 1 and not self.state.ended:
-            raise _HistoryFull
+            raise _HistoryFullError
         self.state.last_event += 1
         number = self.state.last_event
         present = {name: value for name, value in details.items() if value is not None}
@@ -155,7 +155,7 @@ class Run:
         assigned = assign.evaluate(scope) if assign is not None else None
         text = to_text(output)
         if too_large(text):
-            raise _too_large(branch.state)
+            raise too_large_result(branch.state)
         extra: dict[str, Any] = {}
         if assigned:
             extra["assignedVariables"] = {name: to_text(value) for name, value in assigned.items()}
@@ -370,7 +370,8 @@ class Run:
         self.commands.append(finish)
 
 
-def _too_large(name: str) -> EvaluationError:
+def too_large_result(name: str) -> EvaluationError:
+    """The failure of a state or task whose result exceeds 256 KiB."""
     return EvaluationError(
         f"The state/task '{name}' returned a result with a size exceeding the maximum number of bytes service limit.",
         failures.DATA_LIMIT_EXCEEDED,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stepbridge.stepfunctions.interpreter.data_flow import apply_result_path, number, select
+from stepbridge.stepfunctions.interpreter.data_flow import apply_result_path, number, parse_number, select
 from stepbridge.stepfunctions.interpreter.failures import Failure
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.interpreter.run import Run
@@ -61,14 +61,18 @@ def execute_succeed(run: Run, branch: Branch) -> None:
 def execute_choice(run: Run, branch: Branch) -> None:
     definition = run.definition_of(branch)
     assert isinstance(definition, Choice)  # noqa: S101
-    scope = run.scope(branch, run.effective_input(branch))
-    rule = next((rule for rule in definition.rules if _holds(rule, scope)), None)
-    if rule is not None:
-        leave_unchanged(run, branch, rule.next, rule)
-    elif definition.default is not None:
-        leave_unchanged(run, branch, definition.default, definition)
-    else:
+    rule = find_rule(definition, run.scope(branch, run.effective_input(branch)))
+    leave_unchanged(run, branch, rule.next, rule)
+
+
+def find_rule(definition: Choice, scope: Scope) -> ChoiceRule:
+    """The rule that holds first, or one that stands for Default.  Raises EvaluationError."""
+    for rule in definition.rules:
+        if _holds(rule, scope):
+            return rule
+    if definition.default is None:
         raise EvaluationError("Failed to transition out of the state. The state does not point to a next state.")
+    return ChoiceRule(condition=True, next=definition.default, assign=definition.assign, output=definition.output)
 
 
 def _holds(rule: ChoiceRule, scope: Scope) -> bool:
@@ -86,16 +90,22 @@ def execute_wait(run: Run, branch: Branch) -> None:
     definition = run.definition_of(branch)
     assert isinstance(definition, Wait)  # noqa: S101
     scope = run.scope(branch, run.effective_input(branch))
-    if definition.seconds is not None:
-        seconds = _seconds(definition, scope)
-    else:
-        seconds = _timestamp(definition, scope) - run.environment.now
-    if seconds > _LONGEST_WAIT:
-        raise EvaluationError("Wait state delay is too long.")
+    seconds = wait_seconds(definition, scope, run.environment.now)
     if seconds <= 0:
         resume_wait(run, branch)
     else:
         branch.waiting = OnTimer(run.start_timer(seconds), retry=False)
+
+
+def wait_seconds(definition: Wait, scope: Scope, now: float) -> float:
+    """How long a Wait state waits, in seconds.  Raises EvaluationError."""
+    if definition.seconds is not None:
+        seconds = float(_seconds(definition, scope))
+    else:
+        seconds = _timestamp(definition, scope) - now
+    if seconds > _LONGEST_WAIT:
+        raise EvaluationError("Wait state delay is too long.")
+    return seconds
 
 
 def resume_wait(run: Run, branch: Branch) -> None:
@@ -117,11 +127,12 @@ def _seconds(definition: Wait, scope: Scope) -> int:
     if found.missing is not None:
         raise EvaluationError(f"The SecondsPath parameter does not reference an input value: {path.text}")
     shown = f"{path.text} == {_shown(found.value)}"
-    if not isinstance(found.value, int) or isinstance(found.value, bool):
+    seconds = parse_number(found.value, whole=True)
+    if seconds is None:
         raise EvaluationError(f"The SecondsPath parameter cannot be parsed as a long value: {shown}")
-    if found.value < 0:
+    if seconds < 0:
         raise EvaluationError(f"The SecondsPath parameter references a negative value: {shown}")
-    return found.value
+    return int(seconds)
 
 
 def _timestamp(definition: Wait, scope: Scope) -> float:
@@ -161,11 +172,14 @@ def _shown(value: Json) -> str:
 def execute_fail(run: Run, branch: Branch) -> None:
     definition = run.definition_of(branch)
     assert isinstance(definition, Fail)  # noqa: S101
-    scope = run.scope(branch, branch.input)
-    error = _fail_text("ErrorPath", definition.error, scope)
-    cause = _fail_text("CausePath", definition.cause, scope)
+    error, cause = fail_texts(definition, run.scope(branch, branch.input))
     # The error that a Fail state names itself is taken by a catcher of that name, whatever it is.
     run.fail_branch(branch, Failure(error, cause, of_task=True))
+
+
+def fail_texts(definition: Fail, scope: Scope) -> tuple[str | None, str | None]:
+    """The error and cause of a Fail state.  Raises EvaluationError."""
+    return _fail_text("ErrorPath", definition.error, scope), _fail_text("CausePath", definition.cause, scope)
 
 
 def _fail_text(field: str, value: Any, scope: Scope) -> str | None:

@@ -10,7 +10,7 @@ from stepbridge.stepfunctions.interpreter import failures
 from stepbridge.stepfunctions.interpreter.data_flow import number
 from stepbridge.stepfunctions.interpreter.failures import Failure
 from stepbridge.stepfunctions.interpreter.messages import CancelTask, InvokeTask, Json
-from stepbridge.stepfunctions.interpreter.run import NOT_TRUNCATED, Run
+from stepbridge.stepfunctions.interpreter.run import NOT_TRUNCATED, Run, too_large_result
 from stepbridge.stepfunctions.interpreter.state import Branch, OnTask
 from stepbridge.stepfunctions.language.definition import Task
 from stepbridge.stepfunctions.language.evaluation import EvaluationError
@@ -123,8 +123,8 @@ def succeeded(run: Run, branch: Branch, task: OnTask, output: Json) -> None:
     text = to_text(output)
     if too_large(text):
         name = _limit_name(_task(run, branch).resource)
-        cause = f"The state/task '{name}' returned a result with a size exceeding the maximum number of bytes service limit."
-        failed(run, branch, task, Failure(failures.DATA_LIMIT_EXCEEDED, cause, of_task=True))
+        problem = too_large_result(name)
+        failed(run, branch, task, Failure(problem.error, problem.cause, of_task=True))
         return
     _over(run, branch, task)
     _note(run, branch, "Succeeded", output=text, outputDetails=NOT_TRUNCATED)

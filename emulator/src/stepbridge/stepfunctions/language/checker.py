@@ -169,7 +169,7 @@ class Fields:
             return None
         try:
             return jsonpath.parse(value)
-        except jsonpath.InvalidPath:
+        except jsonpath.PathError:
             self.error("Value must be a valid JSONPath.", name)
             return default
 
@@ -179,7 +179,7 @@ class Fields:
             return None
         try:
             path = jsonpath.parse(self.members[name])
-        except jsonpath.InvalidPath:
+        except jsonpath.PathError:
             self.error("Value is not a Reference Path", name)
             return None
         if not path.is_reference or (path.root == "$$" and not context):
@@ -196,7 +196,7 @@ class Fields:
             return None
         try:
             path = jsonpath.parse(value)
-        except jsonpath.InvalidPath:
+        except jsonpath.PathError:
             path = None
         if path is None or not path.is_reference or path.root != "$":
             self.error("Value is not a Reference Path that can be applied to state output", "ResultPath")
@@ -212,7 +212,7 @@ class Fields:
             if isinstance(value, str) and value.startswith("States."):
                 return intrinsics.parse(value)
             return jsonpath.parse(value)
-        except (jsonpath.InvalidPath, intrinsics.InvalidIntrinsic):
+        except (jsonpath.PathError, intrinsics.IntrinsicError):
             self.error("Value must be a valid JSONPath or a valid intrinsic function call", name)
             return None
 
@@ -225,7 +225,7 @@ class Fields:
             if self.is_jsonata:
                 return templates.parse_jsonata(value, f"{self.place}{name}")
             return templates.parse_jsonpath(value)
-        except templates.InvalidTemplate as problem:
+        except templates.TemplateError as problem:
             self.error(problem.message, f"{name}{problem.location}", problem.code)
             return None
 

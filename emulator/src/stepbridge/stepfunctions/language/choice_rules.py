@@ -91,7 +91,7 @@ def _comparison(rule: Fields) -> Condition:
     if name in PATH_OPERATORS:
         try:
             return Comparison(variable, PATH_OPERATORS[name], jsonpath.parse(operand))
-        except jsonpath.InvalidPath:
+        except jsonpath.PathError:
             rule.error("Value must be a valid JSONPath.", name)
             return _NEVER
     _check_operand(rule, name, operand)

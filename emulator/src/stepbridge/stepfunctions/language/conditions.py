@@ -48,7 +48,7 @@ def _ordered(
 
 
 def _matches(value: Json, pattern: Json) -> bool:
-    """`*` stands for any characters; `\\*` is an asterisk, `\\\\` a backslash."""
+    r"""`*` stands for any characters; `\*` is an asterisk, `\\` a backslash."""
     if not isinstance(value, str) or not isinstance(pattern, str):
         return False
     pieces = re.split(r"(\\[*\\]|\*)", pattern)

@@ -22,7 +22,7 @@ class Diagnostic:
         return f"{self.code}: {self.message} at {'null' if self.location is None else self.location}"
 
 
-class InvalidDefinition(Exception):
+class InvalidDefinition(Exception):  # noqa: N818 (the name AWS gives it)
     """A definition that AWS refuses.  `diagnostics` are all findings, in AWS's order."""
 
     def __init__(self, diagnostics: list[Diagnostic]) -> None:

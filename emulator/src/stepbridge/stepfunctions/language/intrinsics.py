@@ -23,7 +23,7 @@ _MAXIMUM_RANGE = 1_000  # elements that ArrayRange makes
 _MAXIMUM_NESTING = 10
 
 
-class InvalidIntrinsic(ValueError):
+class IntrinsicError(ValueError):
     """The text is not a call of an intrinsic function."""
 
 
@@ -47,7 +47,7 @@ class Call:
         values = [self._argument(argument, scope) for argument in self.arguments]
         try:
             return _FUNCTIONS[self.name].implementation(scope, *values)
-        except _BadArgument as problem:
+        except _ArgumentError as problem:
             raise EvaluationError(
                 f"The function '{self.text}' had the following error: {problem}", INTRINSIC_FAILURE
             ) from None
@@ -75,19 +75,20 @@ class Call:
                 yield argument.variable
 
 
-class _BadArgument(ValueError):
+class _ArgumentError(ValueError):
     """An argument is not what the function takes."""
 
 
 def _need(condition: bool, message: str) -> None:
     if not condition:
-        raise _BadArgument(message)
+        raise _ArgumentError(message)
 
 
 def _integer(value: Json) -> int:
     """A number as an integer, rounded half up as Java's Math.round does."""
     _need(is_number(value), "The argument must be a number")
-    return math.floor(value + 0.5)
+    rounded: int = math.floor(value + 0.5)
+    return rounded
 
 
 def java_text(value: Json) -> str:
@@ -122,7 +123,7 @@ def _string_to_json(scope: Scope, text: Json) -> Json:
     try:
         return json.loads(text, parse_constant=_not_json)
     except ValueError:
-        raise _BadArgument("The argument of States.StringToJson is not valid JSON") from None
+        raise _ArgumentError("The argument of States.StringToJson is not valid JSON") from None
 
 
 def _not_json(constant: str) -> Json:
@@ -196,7 +197,7 @@ def _decode(scope: Scope, text: Json) -> str:
     try:
         return base64.b64decode(text, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
-        raise _BadArgument("The argument is not a Base64 encoded string") from None
+        raise _ArgumentError("The argument is not a Base64 encoded string") from None
 
 
 HASHES = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-384": "sha384", "SHA-512": "sha512"}
@@ -277,10 +278,10 @@ _STRING = re.compile(r"'((?:[^'\\]|\\['{}\\])*)'")
 
 
 def parse(text: str) -> Call:
-    """Parse a call.  Raises InvalidIntrinsic."""
+    """Parse a call.  Raises IntrinsicError."""
     call, end = _call(text, _skip(text, 0), 1)
     if text[end:].strip():
-        raise InvalidIntrinsic(f"unexpected text after the call: {text[end:]}")
+        raise IntrinsicError(f"unexpected text after the call: {text[end:]}")
     return call
 
 
@@ -292,19 +293,19 @@ def _skip(text: str, position: int) -> int:
 
 def _call(text: str, start: int, depth: int) -> tuple[Call, int]:
     if depth > _MAXIMUM_NESTING:
-        raise InvalidIntrinsic(f"intrinsic functions may be nested {_MAXIMUM_NESTING} deep")
+        raise IntrinsicError(f"intrinsic functions may be nested {_MAXIMUM_NESTING} deep")
     name = _NAME.match(text, start)
     if name is None or name.group(0) not in _FUNCTIONS:
-        raise InvalidIntrinsic("there is no such intrinsic function")
+        raise IntrinsicError("there is no such intrinsic function")
     position = _skip(text, name.end())
     if text[position : position + 1] != "(":
-        raise InvalidIntrinsic("a ( is missing")
+        raise IntrinsicError("a ( is missing")
     position = _skip(text, position + 1)
     arguments: list[Literal | Call | jsonpath.Path] = []
     while text[position : position + 1] != ")":
         if arguments:
             if text[position : position + 1] != ",":
-                raise InvalidIntrinsic("a , or ) is missing")
+                raise IntrinsicError("a , or ) is missing")
             position = _skip(text, position + 1)
         # States.Format reads the escapes of its template itself: \{\} is a literal {}.
         is_template = name.group(0) == "States.Format" and not arguments
@@ -313,7 +314,7 @@ def _call(text: str, start: int, depth: int) -> tuple[Call, int]:
         position = _skip(text, position)
     function = _FUNCTIONS[name.group(0)]
     if len(arguments) < function.least or (function.most is not None and len(arguments) > function.most):
-        raise InvalidIntrinsic("wrong number of arguments")
+        raise IntrinsicError("wrong number of arguments")
     end = position + 1
     return Call(text[start:end], name.group(0), tuple(arguments)), end
 
@@ -327,15 +328,15 @@ def _parse_argument(
         end = _end_of_path(text, position)
         try:
             return jsonpath.parse(text[position:end].rstrip()), end
-        except jsonpath.InvalidPath as problem:
-            raise InvalidIntrinsic(str(problem)) from None
+        except jsonpath.PathError as problem:
+            raise IntrinsicError(str(problem)) from None
     if (match := _STRING.match(text, position)) is not None:
         escaped = match.group(1)
         return Literal(escaped if keep_escapes else re.sub(r"\\(.)", r"\1", escaped)), match.end()
     for pattern in (_NUMBER, _WORD):
         if (match := pattern.match(text, position)) is not None:
             return Literal(json.loads(match.group(0))), match.end()
-    raise InvalidIntrinsic("an argument is missing or not valid")
+    raise IntrinsicError("an argument is missing or not valid")
 
 
 def _end_of_path(text: str, position: int) -> int:

@@ -9,7 +9,7 @@ from stepbridge.stepfunctions.language.values import Json
 _EXPECTED = "was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
 
 
-class InvalidJson(ValueError):
+class JsonError(ValueError):
     """The text is not JSON.  `message` and `location` are Jackson's."""
 
     def __init__(self, message: str, location: str) -> None:
@@ -18,7 +18,7 @@ class InvalidJson(ValueError):
         self.location = location
 
 
-class DuplicateField(ValueError):
+class DuplicateFieldError(ValueError):
     """An object has the same field twice."""
 
     def __init__(self, name: str) -> None:
@@ -32,7 +32,7 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise DuplicateField(name)
+                raise DuplicateFieldError(name)
             seen.add(name)
     return members
 
@@ -42,15 +42,15 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def parse(text: str, *, unique_fields: bool = False) -> Json:
-    """Parse `text`.  Raises InvalidJson; with `unique_fields` also DuplicateField."""
+    """Parse `text`.  Raises JsonError; with `unique_fields` also DuplicateFieldError."""
     try:
         return json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique if unique_fields else None)
-    except DuplicateField:
+    except DuplicateFieldError:
         raise
     except json.JSONDecodeError as problem:
         raise _in_jackson_words(text, problem) from None
     except (ValueError, RecursionError):
-        raise InvalidJson("Unexpected token", f"{_source(text)}; line: 1, column: 1]") from None
+        raise JsonError("Unexpected token", f"{_source(text)}; line: 1, column: 1]") from None
 
 
 def _source(text: str) -> str:
@@ -61,7 +61,7 @@ def _source(text: str) -> str:
     )
 
 
-def _in_jackson_words(text: str, problem: json.JSONDecodeError) -> InvalidJson:
+def _in_jackson_words(text: str, problem: json.JSONDecodeError) -> JsonError:
     """Jackson's message for a mistake; it counts columns to where it stopped reading."""
     position = problem.pos
     while position < len(text) and text[position] in " \t\r\n":
@@ -86,7 +86,7 @@ def _in_jackson_words(text: str, problem: json.JSONDecodeError) -> InvalidJson:
     line = text.count("\n", 0, stopped) + 1
     # Jackson gives the column after the last character it read.
     column = stopped - (text.rfind("\n", 0, stopped) + 1) + 1
-    return InvalidJson(message, f"{_source(text)}; line: {line}, column: {column}]")
+    return JsonError(message, f"{_source(text)}; line: {line}, column: {column}]")
 
 
 def _delimiter(problem: json.JSONDecodeError, character: str) -> str:

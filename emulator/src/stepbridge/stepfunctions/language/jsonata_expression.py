@@ -24,7 +24,7 @@ _RECURSION_LIMIT = 400
 _MAXIMUM_RANGE = 1_000
 
 
-class InvalidExpression(ValueError):
+class ExpressionError(ValueError):
     """The text is not a JSONata expression; the message is the parser's own."""
 
 
@@ -83,15 +83,15 @@ class Expression:
 
 
 def parse(text: str, location: str) -> Expression:
-    """Parse `{% … %}`.  Raises InvalidExpression."""
+    """Parse `{% … %}`.  Raises ExpressionError."""
     inner = text[2:-2].strip()
     library = _library()
     try:
         return Expression(inner, location, _compile(inner))
     except library.JException as problem:
-        raise InvalidExpression(_message(problem)) from None
+        raise ExpressionError(_message(problem)) from None
     except (RecursionError, ValueError, IndexError, AttributeError, TypeError) as problem:
-        raise InvalidExpression(str(problem)) from None
+        raise ExpressionError(str(problem)) from None
 
 
 @lru_cache(maxsize=4096)

@@ -34,7 +34,7 @@ _NAME = re.compile(r"[^\s.\[\]()'\",*?@:$]+(?:[ ]+[^\s.\[\]()'\",*?@:$]+)*")
 _ROOT = re.compile(r"\$\$|\$(?P<variable>[^\W\d]\w*)?")
 
 
-class InvalidPath(ValueError):
+class PathError(ValueError):
     """The text is not a path."""
 
 
@@ -263,12 +263,12 @@ def _apply_function(name: str, value: Json) -> Found:
 
 
 def parse(text: str) -> Path:
-    """Parse a path.  Raises InvalidPath."""
+    """Parse a path.  Raises PathError."""
     if not isinstance(text, str) or not text.startswith("$"):
-        raise InvalidPath("a path starts with $")
+        raise PathError("a path starts with $")
     root = _ROOT.match(text)
     if root is None:
-        raise InvalidPath("a path starts with $")
+        raise PathError("a path starts with $")
     reader = _Reader(text, root.end())
     steps: list[PathStep] = []
     function = None
@@ -276,20 +276,20 @@ def parse(text: str) -> Path:
         if reader.take(".."):
             steps.append(Descend())
             if reader.at_end():
-                raise InvalidPath("a path cannot end in ..")
+                raise PathError("a path cannot end in ..")
             if not reader.peek("["):
                 steps.append(reader.name_or_wildcard())
         elif reader.take("."):
             function = reader.function()
             if function is not None:
                 if not reader.at_end():
-                    raise InvalidPath("a function ends a path")
+                    raise PathError("a function ends a path")
                 break
             steps.append(reader.name_or_wildcard())
         elif reader.take("["):
             steps.append(reader.bracket())
         else:
-            raise InvalidPath(f"unexpected '{text[reader.position]}'")
+            raise PathError(f"unexpected '{text[reader.position]}'")
     return Path(text, root.group(0), tuple(steps), function)
 
 
@@ -324,7 +324,7 @@ class _Reader:
             return Wildcard()
         match = _NAME.match(self.text, self.position)
         if match is None:
-            raise InvalidPath("a name is missing")
+            raise PathError("a name is missing")
         self.position = match.end()
         return Names((match.group(0),))
 
@@ -336,21 +336,21 @@ class _Reader:
         if stripped.startswith("?"):
             expression = stripped[1:].strip()
             if not (expression.startswith("(") and expression.endswith(")")):
-                raise InvalidPath("a filter is written [?(…)]")
+                raise PathError("a filter is written [?(…)]")
             try:
                 return Filter(content, path_filters.parse(expression[1:-1], parse_relative))
-            except path_filters.InvalidFilter as problem:
-                raise InvalidPath(str(problem)) from None
+            except path_filters.FilterError as problem:
+                raise PathError(str(problem)) from None
         if stripped[:1] in ("'", '"'):
             return Names(tuple(_quoted_names(stripped)))
         if ":" in stripped:
             match = re.fullmatch(r"(-?\d+)?\s*:\s*(-?\d+)?", stripped)
             if match is None:
-                raise InvalidPath(f"[{content}] is not a slice")
+                raise PathError(f"[{content}] is not a slice")
             start, end = match.groups()
             return Slice(None if start is None else int(start), None if end is None else int(end))
         if not re.fullmatch(r"-?\d+(\s*,\s*-?\d+)*", stripped):
-            raise InvalidPath(f"[{content}] is not an index")
+            raise PathError(f"[{content}] is not an index")
         return Indexes(tuple(int(index) for index in stripped.split(",")))
 
     def _until_closing_bracket(self) -> str:
@@ -373,7 +373,7 @@ class _Reader:
                 depth -= 1
                 if not depth:
                     return self.text[start : self.position - 1]
-        raise InvalidPath("a ] is missing")
+        raise PathError("a ] is missing")
 
 
 def _quoted_names(text: str) -> Iterator[str]:
@@ -382,7 +382,7 @@ def _quoted_names(text: str) -> Iterator[str]:
     while position < len(text):
         match = pattern.match(text, position)
         if match is None:
-            raise InvalidPath(f"[{text}] is not a name")
+            raise PathError(f"[{text}] is not a name")
         name = match.group(1) if match.group(1) is not None else match.group(2)
         yield re.sub(r"\\(.)", r"\1", name)
         position = match.end()

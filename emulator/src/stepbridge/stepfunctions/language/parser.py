@@ -73,11 +73,11 @@ def _read_json(text: str) -> tuple[dict[str, Json] | None, Findings]:
         return None, findings
     try:
         members = json_text.parse(text, unique_fields=True)
-    except json_text.InvalidJson as problem:
+    except json_text.JsonError as problem:
         message = f"{problem.message}\n at {problem.location}"
         findings.add(message, problem.location, "INVALID_JSON_DESCRIPTION")
         return None, findings
-    except json_text.DuplicateField as problem:
+    except json_text.DuplicateFieldError as problem:
         findings.add(f"Duplicate field '{problem.name}'", None, "INVALID_JSON_DESCRIPTION")
         return None, findings
     if not isinstance(members, dict):
@@ -247,7 +247,7 @@ def _reachable(flow: Flow) -> set[str]:
     return reached
 
 
-# --- Which variables each state refers to ------------------------------------------------------------------------------
+# --- Which variables each state refers to ----------------------------------------------------------------------------
 
 
 def _variable_references(all_states: Mapping[str, State]) -> dict[str, tuple[str, ...]]:

@@ -14,7 +14,7 @@ Condition = Callable[[Json, Json], bool]  # (candidate, document) → does it ma
 Operand = Callable[[Json, Json], Any]
 
 
-class InvalidFilter(ValueError):
+class FilterError(ValueError):
     """The text is not a filter."""
 
 
@@ -90,19 +90,19 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def parse(text: str, parse_path: Callable[[str], "Path"]) -> Condition:
-    """Parse what is between `?(` and `)`.  Raises InvalidFilter."""
+    """Parse what is between `?(` and `)`.  Raises FilterError."""
     tokens: list[tuple[str, str]] = []
     position = 0
     while text[position:].strip():
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
-            raise InvalidFilter(f"unexpected text in the filter: {text[position:]}")
+            raise FilterError(f"unexpected text in the filter: {text[position:]}")
         tokens.append((match.lastgroup, match.group(match.lastgroup)))
         position = match.end()
     parser = _Parser(tokens, parse_path)
     condition = parser.either()
     if parser.tokens:
-        raise InvalidFilter(f"unexpected {parser.tokens[0][1]} in the filter")
+        raise FilterError(f"unexpected {parser.tokens[0][1]} in the filter")
     return condition
 
 
@@ -135,7 +135,7 @@ class _Parser:
         if self._take("("):
             inner = self.either()
             if not self._take(")"):
-                raise InvalidFilter("a ) is missing in the filter")
+                raise FilterError("a ) is missing in the filter")
             return inner
         return self.comparison()
 
@@ -150,7 +150,7 @@ class _Parser:
 
     def operand(self) -> Operand:
         if not self.tokens:
-            raise InvalidFilter("the filter is incomplete")
+            raise FilterError("the filter is incomplete")
         kind, text = self.tokens.pop(0)
         if kind == "path":
             return _path_operand(self.parse_path(text))
@@ -168,15 +168,15 @@ def _constant(kind: str, text: str) -> Any:
         try:
             return re.compile(pattern, re.IGNORECASE if "i" in flags else 0)
         except re.error as problem:
-            raise InvalidFilter(f"{text} is not a regular expression: {problem}") from None
+            raise FilterError(f"{text} is not a regular expression: {problem}") from None
     if kind == "array":
         try:
             return json.loads(re.sub(r"'((?:[^'\\]|\\.)*)'", lambda match: json.dumps(match.group(1)), text))
         except ValueError:
-            raise InvalidFilter(f"{text} is not an array") from None
+            raise FilterError(f"{text} is not an array") from None
     words = {"true": True, "false": False, "null": None}
     if text.lower() not in words:
-        raise InvalidFilter(f"unexpected {text} in the filter")
+        raise FilterError(f"unexpected {text} in the filter")
     return words[text.lower()]
 
 

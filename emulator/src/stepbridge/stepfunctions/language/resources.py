@@ -126,14 +126,14 @@ _INTEGRATION = re.compile(
 )
 
 
-class InvalidResource(ValueError):
+class ResourceError(ValueError):
     """The value is no resource; the message is AWS's."""
 
 
 def parse(arn: str) -> Resource:
-    """Parse the Resource of a Task.  Raises InvalidResource."""
+    """Parse the Resource of a Task.  Raises ResourceError."""
     if not arn.startswith("arn:"):
-        raise InvalidResource("Value is not a valid resource ARN")
+        raise ResourceError("Value is not a valid resource ARN")
     if _LAMBDA.fullmatch(arn):
         return LambdaFunction(arn)
     if _ACTIVITY.fullmatch(arn):
@@ -148,8 +148,8 @@ def parse(arn: str) -> Resource:
     return Integration(arn, service, action, pattern)
 
 
-def _unknown(arn: str) -> InvalidResource:
-    return InvalidResource(
+def _unknown(arn: str) -> ResourceError:
+    return ResourceError(
         f"The resource provided {arn} is not recognized. "
         "The value is not a valid resource ARN, or the resource is not available in this region."
     )

@@ -158,7 +158,7 @@ def _task(fields: Fields, name: str, parse_flow: FlowParser) -> State:
     if fields.has("Resource"):
         try:
             resource = resources.parse(fields.text("Resource"))
-        except resources.InvalidResource as problem:
+        except resources.ResourceError as problem:
             fields.error(str(problem), "Resource")
     timeout = fields.number("TimeoutSeconds", 1, _MAXIMUM_SECONDS)
     heartbeat = fields.number("HeartbeatSeconds", 1, _MAXIMUM_SECONDS)

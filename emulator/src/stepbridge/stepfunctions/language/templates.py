@@ -88,7 +88,7 @@ class Items:
 Template = Constant | Reference | Members | Items | Call | Expression
 
 
-class InvalidTemplate(ValueError):
+class TemplateError(ValueError):
     """A template has a field that is no expression.  `code` and `message` are AWS's, `location` the field's path."""
 
     def __init__(self, code: str, message: str, location: str = "") -> None:
@@ -99,7 +99,7 @@ class InvalidTemplate(ValueError):
 
 
 def parse_jsonpath(value: Json) -> Template:
-    """Parse a payload template of a JSONPath state.  Raises InvalidTemplate."""
+    """Parse a payload template of a JSONPath state.  Raises TemplateError."""
     if isinstance(value, list):
         items = tuple(parse_jsonpath(item) for item in value)
         return Constant(value) if all(isinstance(item, Constant) for item in items) else Items(items)
@@ -114,37 +114,37 @@ def parse_jsonpath(value: Json) -> Template:
     names = [name for name, _ in members]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidTemplate("SCHEMA_VALIDATION_FAILED", f"Field '{twice}' is defined twice, with and without '.$'")
+        raise TemplateError("SCHEMA_VALIDATION_FAILED", f"Field '{twice}' is defined twice, with and without '.$'")
     constant = all(isinstance(member, Constant) for _, member in members)
     return Constant(value) if constant else Members(tuple(members))
 
 
 def parse_reference(field: str, text: Json) -> Reference | Call:
-    """Parse the value of a field whose name ends in `.$`.  Raises InvalidTemplate."""
+    """Parse the value of a field whose name ends in `.$`.  Raises TemplateError."""
     try:
         if isinstance(text, str) and text.startswith("$"):
             return Reference(field, jsonpath.parse(text))
         if isinstance(text, str) and text.startswith("States."):
             return intrinsics.parse(text)
-    except (jsonpath.InvalidPath, intrinsics.InvalidIntrinsic):
+    except (jsonpath.PathError, intrinsics.IntrinsicError):
         pass
-    raise InvalidTemplate(
+    raise TemplateError(
         "SCHEMA_VALIDATION_FAILED",
         f"The value for the field '{field}' must be a valid JSONPath or a valid intrinsic function call",
     )
 
 
 def parse_jsonata(value: Json, location: str, here: str = "") -> Template:
-    """Parse a template of a JSONata state; `location` is the field it stands in.  Raises InvalidTemplate."""
+    """Parse a template of a JSONata state; `location` is the field it stands in.  Raises TemplateError."""
     if isinstance(value, str):
         if value.startswith("{%") != value.endswith("%}") or value == "{%}":
-            raise InvalidTemplate("SCHEMA_VALIDATION_FAILED", "JSONata string must start with {% and end with %}", here)
+            raise TemplateError("SCHEMA_VALIDATION_FAILED", "JSONata string must start with {% and end with %}", here)
         if not jsonata_expression.is_expression(value):
             return Constant(value)
         try:
             return jsonata_expression.parse(value, location)
-        except jsonata_expression.InvalidExpression as problem:
-            raise InvalidTemplate("INVALID_JSONATA_EXPRESSION", str(problem), here) from None
+        except jsonata_expression.ExpressionError as problem:
+            raise TemplateError("INVALID_JSONATA_EXPRESSION", str(problem), here) from None
     if isinstance(value, list):
         items = tuple(
             parse_jsonata(item, f"{location}[{index}]", f"{here}[{index}]") for index, item in enumerate(value)

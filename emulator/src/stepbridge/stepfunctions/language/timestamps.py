@@ -18,7 +18,7 @@ def parse(text: object) -> float | None:
         offset = timedelta(hours=int(match.group(9)), minutes=int(match.group(10)))
         if offset >= timedelta(hours=24):
             return None
-        zone = timezone(offset if match.group(8) == "+" else -offset)  # type: ignore[assignment]
+        zone = timezone(offset if match.group(8) == "+" else -offset)
     try:
         return datetime(*(int(match.group(part)) for part in range(1, 7)), tzinfo=zone).timestamp() + fraction  # type: ignore[misc,arg-type]
     except ValueError:
