@@ -1,12 +1,14 @@
 """Deployment packages: the zip files functions are made of, kept and unpacked once per content."""
 
+import asyncio
 import base64
 import hashlib
 import io
-import os
 import shutil
 import stat
+import tempfile
 import zipfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +16,8 @@ from stepbridge.functions.refusals import invalid
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MAX_UNZIPPED = 262_144_000
+_ARCHIVE = ".zip"
+_PARTIAL = ".partial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,35 +34,50 @@ class CodeStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def keep(self, archive: bytes) -> CodePackage:
-        """Keep the zip file `archive`; raises InvalidParameterValueException if Lambda would refuse it."""
-        _check(archive)
-        digest = hashlib.sha256(archive).digest()
-        path = self._folder / f"{digest.hex()}.zip"
-        if not path.exists():
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            partial = path.with_suffix(".partial")
-            partial.write_bytes(archive)
-            partial.replace(path)
-        return CodePackage(base64.b64encode(digest).decode(), len(archive))
+    async def keep(self, archive: bytes) -> CodePackage:
+        """Keep and unpack the zip file `archive`; raises InvalidParameterValueException if Lambda would refuse it."""
+        return await asyncio.to_thread(self._keep, archive)
 
     def unpacked(self, sha256: str) -> Path:
-        """The folder that holds the package's files: a function's /var/task."""
-        name = base64.b64decode(sha256).hex()
-        folder = self._folder / name
+        """The folder that holds the files of a kept package: a function's /var/task."""
+        folder = self._folder / base64.b64decode(sha256).hex()
         if not folder.exists():
-            partial = self._folder / f"{name}.{os.getpid()}.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            with zipfile.ZipFile(self._folder / f"{name}.zip") as archive:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            partial = Path(tempfile.mkdtemp(suffix=_PARTIAL, dir=self._folder))
+            with zipfile.ZipFile(folder.with_suffix(_ARCHIVE)) as archive:
                 for member in archive.infolist():
                     _extract(archive, member, partial)
-            partial.rename(folder)
+            partial.chmod(0o755)
+            try:
+                partial.rename(folder)
+            except OSError:  # another thread was faster
+                shutil.rmtree(partial)
         return folder
 
-    def archive(self, sha256: str) -> bytes:
-        """The zip file again."""
-        return (self._folder / f"{base64.b64decode(sha256).hex()}.zip").read_bytes()
+    def prune(self, used: Collection[str]) -> None:
+        """Delete all packages but those with the hashes `used`."""
+        names = {base64.b64decode(sha256).hex() for sha256 in used}
+        for path in self._folder.iterdir() if self._folder.exists() else ():
+            if path.stem in names and path.suffix != _PARTIAL:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _keep(self, archive: bytes) -> CodePackage:
+        _check(archive)
+        digest = hashlib.sha256(archive).digest()
+        package = CodePackage(base64.b64encode(digest).decode(), len(archive))
+        path = self._folder / f"{digest.hex()}{_ARCHIVE}"
+        if not path.exists():
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor, partial = tempfile.mkstemp(suffix=_PARTIAL, dir=self._folder)
+            with open(descriptor, "wb") as file:
+                file.write(archive)
+            Path(partial).rename(path)
+        self.unpacked(package.sha256)
+        return package
 
 
 def _check(archive: bytes) -> None:

@@ -18,7 +18,6 @@ import re
 import secrets
 import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,8 +106,9 @@ class _Running:
 class Environment:
     """One environment.
 
-    `on_idle` is called each time it can take an invocation, `on_end` once when it is gone; `write_log` gets each
-    line that goes to the function's log, and whether the handler wrote it.
+    `temporary` is the folder for the environments' /tmp.  `on_idle` is called each time it can take an invocation,
+    `on_end` once when it is gone; `write_log` gets each line that goes to the function's log, and whether the handler
+    wrote it.
     """
 
     def __init__(
@@ -117,6 +117,7 @@ class Environment:
         launcher: Launcher,
         clock: Clock,
         host: str,
+        temporary: Path,
         credentials: Mapping[str, str],
         *,
         on_idle: Callable[["Environment"], object],
@@ -144,7 +145,7 @@ class Environment:
         self._log_descriptor = -1
         self._log_partial = b""
         self._tail = bytearray()
-        self._temporary = ""
+        self._temporary = temporary / secrets.token_hex(8)
 
     # Starting
 
@@ -174,7 +175,7 @@ class Environment:
         """Raises InitError, LaunchError, or TimeoutError when it takes longer than `limit` seconds."""
         self._initialized = initialized = asyncio.get_running_loop().create_future()
         self._server, address = await runtime_api.serve(self, self._host)
-        self._temporary = tempfile.mkdtemp(prefix="stepbridge-lambda-")
+        self._temporary.mkdir(parents=True, mode=0o700)
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         self._log_descriptor = reading
@@ -214,8 +215,8 @@ class Environment:
             **self._credentials,
             "AWS_LAMBDA_RUNTIME_API": address,
             "AWS_LAMBDA_LOG_STREAM_NAME": self.log_stream,
-            "HOME": self._temporary,
-            "TMPDIR": self._temporary,
+            "HOME": str(self._temporary),
+            "TMPDIR": str(self._temporary),
         }
 
     # Invoking
@@ -351,9 +352,7 @@ class Environment:
             asyncio.get_running_loop().remove_reader(self._log_descriptor)
             os.close(self._log_descriptor)
             self._log_descriptor = -1
-        if self._temporary:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            self._temporary = ""
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _on_exit(self, initialized: asyncio.Future[None], status: int) -> None:
         if self.ended or initialized is not self._initialized:  # killed by us

@@ -3,6 +3,7 @@
 import base64
 import json
 import secrets
+import shutil
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -65,7 +66,9 @@ class Functions:
         bound: int = DEFAULT_BOUND,
     ) -> None:
         self.registry = FunctionRegistry(store)
-        self.code = CodeStore(settings.data_dir / "functions")
+        self._folder = settings.data_dir / "functions"
+        self.code = CodeStore(self._folder / "code")
+        self._temporary = self._folder / "tmp"
         self._settings = settings
         self._clock = clock
         self._trace = trace
@@ -81,6 +84,10 @@ class Functions:
 
     async def start(self) -> None:
         """Go on with the asynchronous invocations that were accepted before."""
+        shutil.rmtree(self._temporary, ignore_errors=True)  # of a process that was killed
+        self.code.prune(self.registry.all_packages())
+        for configuration in self.registry.all_latest():
+            self.warm_up(configuration["Runtime"])
         self._events.start()
 
     async def stop(self) -> None:
@@ -306,6 +313,7 @@ class Functions:
             self._launcher(plan.runtime),
             self._clock,
             self._settings.host,
+            self._temporary,
             credentials,
             on_idle=on_idle,
             on_end=ended,
@@ -336,8 +344,7 @@ class Functions:
             )
         launcher = self._launchers.get(interpreter.executable)
         if launcher is None:
-            folder = self._settings.data_dir / "functions" / "runtimes"
-            launcher = self._launchers[interpreter.executable] = Launcher(interpreter, folder)
+            launcher = self._launchers[interpreter.executable] = Launcher(interpreter, self._folder / "runtimes")
         return launcher
 
     def _write_log(self, environment: Environment, line: str, by_handler: bool) -> None:

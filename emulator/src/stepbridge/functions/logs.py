@@ -1,6 +1,6 @@
 """What functions write, on its way to CloudWatch Logs.
 
-Lines are collected and sent every quarter of a second, in the background: no invocation waits for its log.
+Lines are collected and sent twice a second, in the background: no invocation waits for its log.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from stepbridge.api.errors import AwsError
 from stepbridge.clock import Clock, Timer
 from stepbridge.functions.aws_calls import AwsCalls
 
-_DELAY = 0.25  # seconds
+_DELAY = 0.5  # seconds
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
 _MAX_EVENTS = 10_000
 _MAX_BYTES = 1_048_576

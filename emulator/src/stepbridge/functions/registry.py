@@ -142,6 +142,11 @@ class FunctionRegistry:
             raise function_not_found(name)
         return self.version(name, alias["FunctionVersion"])
 
+    def all_packages(self) -> set[str]:
+        """The CodeSha256 of all versions there are."""
+        rows = self._store.query("SELECT DISTINCT configuration ->> 'CodeSha256' FROM lambda_versions")
+        return {row[0] for row in rows}
+
     def put_version(self, name: str, version: str, configuration: Configuration) -> None:
         self._store.execute(
             "INSERT OR REPLACE INTO lambda_versions VALUES (?, ?, ?)", (name, version, json.dumps(configuration))

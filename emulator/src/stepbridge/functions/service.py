@@ -304,7 +304,7 @@ class LambdaService(VersionOperations, Service):
                     f"Request must be smaller than 70167211 bytes for the {operation} operation",
                     status=413,
                 )
-            return self.functions.code.keep(code["ZipFile"])
+            return await self.functions.code.keep(code["ZipFile"])
         if "S3Bucket" not in code or "S3Key" not in code:
             raise invalid("Please provide a source for function code.")
         members: dict[str, Any] = {"Bucket": code["S3Bucket"], "Key": code["S3Key"]}
@@ -316,7 +316,7 @@ class LambdaService(VersionOperations, Service):
             raise invalid(
                 f"Error occurred while GetObject. S3 Error Code: {error.code}. S3 Error Message: {error.message}"
             ) from error
-        return self.functions.code.keep(answer["Body"])
+        return await self.functions.code.keep(answer["Body"])
 
     async def _put_latest(self, name: FunctionName, changed: Configuration, *, publish: bool = False) -> Configuration:
         configurations.touch(changed, self._clock.now())
