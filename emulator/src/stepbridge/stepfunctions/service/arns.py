@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepf
 """
 
 import re
+import uuid
 from dataclasses import dataclass
 
 from stepbridge.api.errors import AwsError
@@ -79,6 +80,11 @@ def parse_machine(text: str) -> MachineReference:
 def machine_name(machine: str) -> str:
     """The name in an unqualified state machine ARN."""
     return machine.rsplit(":", 1)[1]
+
+
+def express_arn(machine: str, name: str) -> str:
+    """The ARN of a new Express execution; each start is another one, whatever its `name`."""
+    return f"{machine.replace(':stateMachine:', ':express:', 1)}:{name}:{uuid.uuid4()}"
 
 
 def execution_arn(machine: str, name: str) -> str:

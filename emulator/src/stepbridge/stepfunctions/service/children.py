@@ -37,7 +37,9 @@ class ChildExecutions(ExecutionOperations):
         parent = Parent(call.execution, call.task, pattern) if pattern in (SYNC, SYNC_2) else None
         name = parameters.get("Name") or str(uuid.uuid4())
         try:
-            arn, started = self._start(parameters["StateMachineArn"], name, text, parameters.get("TraceHeader"), parent)
+            arn, started = self._start(
+                parameters["StateMachineArn"], name, text, parameters.get("TraceHeader"), parent=parent
+            )
         except AwsError as error:
             operation = operation_model("stepfunctions", "StartExecution")
             raise refused("StepFunctions", "AWSStepFunctions", operation, error) from None

@@ -2,6 +2,7 @@
 
 import random
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from stepbridge.api.errors import AwsError
@@ -55,7 +56,8 @@ class ExecutionOperations(Core):
 
     async def list_executions(self, caller: Caller, request: Members) -> Members:
         reference = arns.parse_machine(request["stateMachineArn"])
-        self._machines.get(reference.machine, request["stateMachineArn"])
+        if self._machines.get(reference.machine, request["stateMachineArn"]).type == "EXPRESS":
+            raise type_not_supported()
         status, size = request.get("statusFilter"), self._page_size(request)
         listing = f"ListExecutions {request['stateMachineArn']} {status}"
         start = self._page_start(listing, request)
@@ -154,31 +156,37 @@ class ExecutionOperations(Core):
         }
 
     def _start(
-        self, machine_arn: str, name: str, text: str, trace_header: str | None, parent: Parent | None = None
+        self,
+        machine_arn: str,
+        name: str,
+        text: str,
+        trace_header: str | None,
+        *,
+        parent: Parent | None = None,
+        waiting: Callable[[str], object] = lambda arn: None,
     ) -> tuple[str, float]:
-        """Start an execution, or find it running; its ARN and the time of its start.  Raises AwsError."""
+        """Start an execution, or find it running; its ARN and the time of its start.  Raises AwsError.
+
+        `waiting` hears of the ARN before the execution begins, which may also be its end.
+        """
         target = self._target(machine_arn)
         arns.check_name(name)
         _check_input(text)
-        arn = arns.execution_arn(target.machine.arn, name)
+        express = target.machine.type == "EXPRESS"
+        arn = arns.express_arn(target.machine.arn, name) if express else arns.execution_arn(target.machine.arn, name)
         existing = self._store.query_one("SELECT status, input, started FROM executions WHERE arn = ?", (arn,))
         if existing is not None:
             # StartExecution is idempotent as long as the execution runs and the input is the same.
             if existing["status"] != "RUNNING" or existing["input"] != text:
                 raise AwsError("ExecutionAlreadyExists", f"Execution Already Exists: '{arn}'")
             return arn, existing["started"]
-        return arn, self._begin(target, arn, name, text, trace_header, parent)
-
-    def _begin(
-        self, target: Target, arn: str, name: str, text: str, trace_header: str | None, parent: Parent | None
-    ) -> float:
-        """Start an execution; the time of its start."""
+        waiting(arn)
         now = self._clock.now()
         self._store.execute(
             "INSERT INTO executions"
-            " (arn, machine, name, revision, version, alias, status, input, trace_header,"
+            " (arn, machine, name, revision, version, alias, status, input, trace_header, express,"
             " parent, parent_task, parent_pattern, started)"
-            " VALUES (?, ?, ?, ?, ?, ?, 'RUNNING', ?, ?, ?, ?, ?, ?)",
+            " VALUES (?, ?, ?, ?, ?, ?, 'RUNNING', ?, ?, ?, ?, ?, ?, ?)",
             (
                 arn,
                 target.machine.arn,
@@ -188,6 +196,7 @@ class ExecutionOperations(Core):
                 target.alias,
                 text,
                 trace_header,
+                express,
                 parent.execution if parent else None,
                 parent.task if parent else None,
                 parent.pattern if parent else None,
@@ -206,9 +215,14 @@ class ExecutionOperations(Core):
             account=self._settings.account,
             state_machine_version_arn=target.version_arn,
             state_machine_alias_arn=target.alias,
+            express=express,
         )
         self._runner.start(number, target.revision, context, text)
-        return now
+        return arn, now
+
+
+def type_not_supported() -> AwsError:
+    return AwsError("StateMachineTypeNotSupported", "This operation is not supported by this type of state machine")
 
 
 def _check_input(text: str) -> None:

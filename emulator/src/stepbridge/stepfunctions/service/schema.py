@@ -67,6 +67,7 @@ MIGRATIONS = [
         error TEXT,
         cause TEXT,
         trace_header TEXT,
+        express INTEGER NOT NULL DEFAULT 0,
         -- The task, and its pattern, that waits for the end of this execution.
         parent INTEGER,
         parent_task INTEGER,

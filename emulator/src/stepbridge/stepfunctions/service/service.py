@@ -3,12 +3,13 @@
 from stepbridge.stepfunctions.service.activity_operations import ActivityOperations
 from stepbridge.stepfunctions.service.callback_operations import CallbackOperations
 from stepbridge.stepfunctions.service.children import ChildExecutions
+from stepbridge.stepfunctions.service.express_operations import ExpressOperations
 from stepbridge.stepfunctions.service.machine_operations import MachineOperations
 from stepbridge.stepfunctions.service.version_operations import VersionOperations
 
 
 class StepFunctionsService(
-    MachineOperations, VersionOperations, ChildExecutions, CallbackOperations, ActivityOperations
+    MachineOperations, VersionOperations, ChildExecutions, ExpressOperations, CallbackOperations, ActivityOperations
 ):
     """The state machines and executions of one emulator."""
 

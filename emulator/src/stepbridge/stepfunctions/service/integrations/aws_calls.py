@@ -36,7 +36,7 @@ def to_members(shape: Shape | None, value: Json) -> Any:
     if isinstance(shape, MapShape) and isinstance(value, Mapping):
         return {key: to_members(shape.value, item) for key, item in value.items()}
     if shape is not None and shape.type_name == "blob":
-        return (value if isinstance(value, str) else to_json(value)).encode()
+        return to_json(value).encode()  # text too gets its quotes: so AWS stores it in S3
     if shape is not None and shape.type_name == "string" and not isinstance(value, str) and value is not None:
         return to_json(value)
     return value
