@@ -4,7 +4,8 @@
   the device gateway
 - ``core``: what the services share: the tables, names, and word of changes
 - ``things``, ``thing_types``, ``thing_groups``, ``certificates``, ``authorities``, ``policies``, ``attachments``,
-  ``authorization``, ``tags``, ``endpoints``: the operations of the ``iot`` API, each class one subject
+  ``authorization``, ``tags``, ``endpoints``, ``domains``, ``indexing`` (with ``search_query``): the operations of the
+  ``iot`` API, each class one subject
 - ``provisioning``, ``provisioning_template``: RegisterThing, and devices that register by connecting (JITR, JITP)
 - ``certificate_facts``: what AWS IoT reads from an X.509 certificate
 - ``access``: :class:`RegistryAccess`, whether a connection is admitted and what it may do

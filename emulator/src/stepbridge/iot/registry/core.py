@@ -69,6 +69,8 @@ CREATE TABLE iot_tag (arn TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL
 CREATE TABLE iot_setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
 
+_DOMAINS = "CREATE TABLE iot_domain (name TEXT PRIMARY KEY, configuration TEXT NOT NULL) STRICT"
+
 _ANCESTORS = """
 WITH RECURSIVE up (name, parent, distance) AS (
     SELECT name, parent, 0 FROM iot_thing_group WHERE name = ?
@@ -88,7 +90,7 @@ class RegistryCore:
         self._change_listeners: list[Callable[[], object]] = []
         self._revocation_listeners: list[Callable[[str], object]] = []
         self._trust_listeners: list[Callable[[str], object]] = []
-        store.migrate("iot", [_TABLES])
+        store.migrate("iot", [_TABLES, _DOMAINS])
 
     def arn(self, kind: str, name: str) -> str:
         """The ARN of a thing, cert, policy, …"""

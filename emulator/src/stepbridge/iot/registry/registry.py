@@ -12,7 +12,9 @@ from stepbridge.iot.registry.authorities import AuthorityService
 from stepbridge.iot.registry.authorization import AuthorizationService
 from stepbridge.iot.registry.certificates import CertificateService
 from stepbridge.iot.registry.core import RegistryCore
+from stepbridge.iot.registry.domains import DomainService
 from stepbridge.iot.registry.endpoints import EndpointService
+from stepbridge.iot.registry.indexing import IndexingService
 from stepbridge.iot.registry.policies import PolicyService
 from stepbridge.iot.registry.provisioning import EventListener, ProvisioningService
 from stepbridge.iot.registry.tags import TagService
@@ -58,6 +60,8 @@ class Registry:
             self._provisioning,
             TagService(core),
             EndpointService(core, endpoint),
+            DomainService(core, endpoint),
+            IndexingService(core),
         ]
 
     def on_event(self, listener: EventListener) -> None:

@@ -1,4 +1,4 @@
-"""Tags of things types, groups, policies, certificates and whatever else of the API can be tagged.
+"""Tags of thing types, groups, policies, certificates and whatever else of the API can be tagged.
 
 https://docs.aws.amazon.com/iot/latest/apireference/API_TagResource.html
 """
@@ -18,6 +18,7 @@ _TAGGABLE = {
     "thingtype": "SELECT 1 FROM iot_thing_type WHERE name = ?",
     "policy": "SELECT 1 FROM iot_policy WHERE name = ?",
     "cacert": "SELECT 1 FROM iot_authority WHERE id = ?",
+    "domainconfiguration": "SELECT 1 FROM iot_domain WHERE name = ?",
 }
 
 
@@ -58,7 +59,8 @@ class TagService(RegistryService):
         for kind, query in _TAGGABLE.items():
             name = self._core.name_in_arn(kind, arn)
             if name is not None:
-                if self._store.query_one(query, (name,)) is None:
+                # The ARN of a domain configuration has a random part after the name.
+                if self._store.query_one(query, (name.partition("/")[0],)) is None:
                     raise not_found(f"Resource not found (arn={arn})")
                 return arn
         raise invalid(f"Invalid resource ARN, or a kind of resource that cannot be tagged: {arn}")
