@@ -5,14 +5,15 @@ is done here is what AWS IoT Core's device gateway does: ask whether the policy 
 """
 
 import asyncio
-import ssl
 import uuid
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stepbridge.iot.access import Connection
 from stepbridge.iot.broker.core import CoreSession, Opening
 from stepbridge.iot.broker.embedded import expired
+from stepbridge.iot.broker.tls import TlsConnection
+from stepbridge.iot.broker.trust import explain
 from stepbridge.iot.message import Message
 from stepbridge.iot.mqtt import packets as p
 from stepbridge.iot.mqtt import session as mqtt
@@ -22,13 +23,13 @@ from stepbridge.iot.mqtt.reason import ReasonCode
 if TYPE_CHECKING:
     from stepbridge.iot.broker.gateway import Gateway
 
-CONNECT_TIMEOUT = 30  # seconds between the handshake and CONNECT
+CONNECT_TIMEOUT = 30  # seconds for the TLS handshake, and again for CONNECT
 CLOSE_TIMEOUT = 10  # seconds for a client to take the last bytes
 _WRITE_BUFFER = 256 * 1024  # bytes; above it the client is too slow to be read from
 
 
-class DeviceConnection(asyncio.Protocol):
-    """A client that has finished the TLS handshake."""
+class DeviceConnection:
+    """A client of the gateway; see :class:`~stepbridge.iot.broker.tls.Application`."""
 
     __slots__ = (
         "_busy",
@@ -37,7 +38,7 @@ class DeviceConnection(asyncio.Protocol):
         "_core_session",
         "_gateway",
         "_last_activity",
-        "_loop",
+        "_secured",
         "_session",
         "_slow",
         "_transport",
@@ -52,7 +53,8 @@ class DeviceConnection(asyncio.Protocol):
     def __init__(self, gateway: "Gateway") -> None:
         self._gateway = gateway
         self._session = mqtt.ServerSession()
-        self._transport: Any = None
+        self._transport: TlsConnection
+        self._secured = False
         self._core_session: CoreSession | None = None
         self._will: mqtt.LastWill | None = None
         self._last_activity = gateway.clock.now()
@@ -69,14 +71,19 @@ class DeviceConnection(asyncio.Protocol):
     def __repr__(self) -> str:
         return f"<{self.client_id or 'client'} from {self.address}>"
 
-    # asyncio.Protocol
+    # From the socket: see Application
 
-    def connection_made(self, transport: Any) -> None:
+    def accepted(self, transport: TlsConnection, address: str) -> None:
         self._transport = transport
-        peer = transport.get_extra_info("peername")
-        self.address = peer[0] if peer else "?"
-        tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
-        admission = self._gateway.access.admit(tls.getpeercert(binary_form=True))
+        self.address = address
+        self._gateway.add(self)
+
+    def failed(self, error: Exception) -> None:
+        self._gateway.tell("connect-refused", f"{self.address} is refused: {explain(error)}", address=self.address)
+
+    def secured(self, certificate_der: bytes | None) -> None:
+        self._secured = True
+        admission = self._gateway.access.admit(certificate_der)
         if admission.principal is None:
             self._gateway.tell(
                 "connect-refused", f"{self.address} is refused: {admission.reason}", address=self.address
@@ -84,10 +91,9 @@ class DeviceConnection(asyncio.Protocol):
             self._finish("AUTH_ERROR")
             return
         self.principal = admission.principal
-        transport.set_write_buffer_limits(high=_WRITE_BUFFER)
-        self._gateway.add(self)
+        self._transport.set_write_buffer(_WRITE_BUFFER)
 
-    def data_received(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
         self._last_activity = self._gateway.clock.now()
         for event in self._session.receive(data):
             self._handle(event)
@@ -107,7 +113,7 @@ class DeviceConnection(asyncio.Protocol):
             if self._core_session is not None:
                 self._core_session.resume()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def lost(self) -> None:
         self._gateway.remove(self)
         self._end_session()
 
@@ -382,7 +388,7 @@ class DeviceConnection(asyncio.Protocol):
         if qos and self._core_session is not None:
             self._core_session.acknowledge(token)
 
-    def lost(self, reason: str) -> None:
+    def abandon(self, reason: str) -> None:
         self.close(ReasonCode.SERVER_UNAVAILABLE, "SERVER_ERROR", reason)
 
     def close(self, code: ReasonCode, disconnect_reason: str, text: str) -> None:
@@ -391,6 +397,11 @@ class DeviceConnection(asyncio.Protocol):
             self._tell("disconnect", f"{self.client_id or self.address} is disconnected: {text}", reason=text)
             self._session.close(code)
             self._finish(disconnect_reason)
+
+    def shut_down(self, text: str) -> None:
+        """End the connection without waiting for the client."""
+        self.close(ReasonCode.SERVER_SHUTTING_DOWN, "SERVER_INITIATED_DISCONNECT", text)
+        self._transport.abandon()
 
     def flush_soon(self) -> None:
         """Write what has collected at the end of this turn of the loop: one TLS record for many packets."""
@@ -425,7 +436,8 @@ class DeviceConnection(asyncio.Protocol):
             text = f"nothing came from it in 1.5 times its keep-alive of {self._session.keep_alive} s"
             self.close(ReasonCode.KEEP_ALIVE_TIMEOUT, "MQTT_KEEP_ALIVE_TIMEOUT", text)
         else:
-            self.close(ReasonCode.PROTOCOL_ERROR, "CLIENT_ERROR", f"it sent no CONNECT within {CONNECT_TIMEOUT} s")
+            missing = "sent no CONNECT" if self._secured else "did not finish the TLS handshake"
+            self.close(ReasonCode.PROTOCOL_ERROR, "CLIENT_ERROR", f"it {missing} within {CONNECT_TIMEOUT} s")
 
     # The end
 
@@ -437,6 +449,8 @@ class DeviceConnection(asyncio.Protocol):
             self._write()
         self._closing_at = self._gateway.clock.now()
         self.disconnect_reason = disconnect_reason
+        if self._slow:
+            self._transport.resume_reading()  # or its end would not be seen
         self._transport.close()
         self._gateway.wheel.watch(self)
         self._end_session()

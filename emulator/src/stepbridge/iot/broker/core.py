@@ -40,7 +40,7 @@ class Subscriber(Protocol):
         """
         ...
 
-    def lost(self, reason: str) -> None:
+    def abandon(self, reason: str) -> None:
         """The core can no longer serve this session."""
         ...
 

@@ -1,7 +1,6 @@
 """The device gateway: listens with mutual TLS, and knows who is connected."""
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Callable, Sequence
 
@@ -9,14 +8,14 @@ from stepbridge.clock import Clock
 from stepbridge.iot.access import Access
 from stepbridge.iot.broker.connection import DeviceConnection
 from stepbridge.iot.broker.core import Core, CoreSession, Safe
-from stepbridge.iot.broker.trust import explain, prepare, trust
+from stepbridge.iot.broker.tls import TlsConnection
+from stepbridge.iot.broker.trust import prepare, trust
 from stepbridge.iot.broker.wheel import TimerWheel
 from stepbridge.iot.broker.wills import DelayedWills
 from stepbridge.iot.message import Message
 from stepbridge.iot.mqtt.reason import ReasonCode
 from stepbridge.trace import Trace
 
-HANDSHAKE_TIMEOUT = 10  # seconds
 _BACKLOG = 1024
 
 Accept = Callable[[Message, CoreSession | None], Safe]
@@ -42,9 +41,7 @@ class Gateway:
         self._connections: set[DeviceConnection] = set()
         self._by_client_id: dict[str, DeviceConnection] = {}
         self._to_flush: list[DeviceConnection] = []
-        self._listeners: list[socket.socket] = []
-        self._acceptors: list[asyncio.Task[None]] = []
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._servers: list[asyncio.Server] = []
         prepare(context)
 
     def trust(self, certificate: str | bytes) -> None:
@@ -56,53 +53,27 @@ class Gateway:
         loop = asyncio.get_running_loop()
         try:
             for port in ports:
-                self._listeners.append(_listen(host, port))
+                self._servers.append(await loop.create_server(self._new_connection, host, port, backlog=_BACKLOG))
         except OSError:
-            for listener in self._listeners:
-                listener.close()
+            self._stop_listening()
             raise
-        self._acceptors = [loop.create_task(self._accept_from(listener)) for listener in self._listeners]
-        return [listener.getsockname()[1] for listener in self._listeners]
+        return [server.sockets[0].getsockname()[1] for server in self._servers]
 
     async def stop(self) -> None:
         """Tell every client that the server shuts down, and close all."""
-        for task in (*self._acceptors, *self._handshakes):
-            task.cancel()
-        await asyncio.gather(*self._acceptors, *self._handshakes, return_exceptions=True)
-        for listener in self._listeners:
-            listener.close()
+        self._stop_listening()
         for connection in list(self._connections):
-            connection.close(ReasonCode.SERVER_SHUTTING_DOWN, "SERVER_INITIATED_DISCONNECT", "the emulator stops")
+            connection.shut_down("the emulator stops")
         self.wheel.stop()
         self.wills.stop()
 
-    async def _accept_from(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                client, _ = await loop.sock_accept(listener)
-            except OSError as error:  # out of file descriptors: those who are connected go on
-                self.tell("accept-failed", f"cannot accept a connection: {error}")
-                await self.clock.sleep(1)
-                continue
-            task = loop.create_task(self._handshake(client))
-            self._handshakes.add(task)
-            task.add_done_callback(self._handshakes.discard)
+    def _stop_listening(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
 
-    async def _handshake(self, client: socket.socket) -> None:
-        try:
-            address = client.getpeername()[0]
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: DeviceConnection(self),
-                client,
-                ssl=self._context,
-                ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
-                ssl_shutdown_timeout=HANDSHAKE_TIMEOUT,
-            )
-        except (OSError, ssl.SSLError) as error:
-            self.tell("connect-refused", f"{address} is refused: {explain(error)}", address=address)
-            client.close()
+    def _new_connection(self) -> TlsConnection:
+        return TlsConnection(self._context, DeviceConnection(self))
 
     # For the connections
 
@@ -155,17 +126,3 @@ class Gateway:
         for connection in [each for each in self._connections if each.principal == principal]:
             text = "its certificate is no longer active and attached"
             connection.close(ReasonCode.NOT_AUTHORIZED, "FORBIDDEN_ACCESS", text)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener

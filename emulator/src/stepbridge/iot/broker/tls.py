@@ -1,0 +1,174 @@
+"""TLS between a socket and a device's connection, on `ssl.SSLObject`.
+
+Why not the event loop's own TLS: it gives each connection a read buffer of 256 KiB, runs a task for each handshake and
+keeps silent about a handshake that fails.  Ten thousand idle devices must fit into a few hundred megabytes, and a
+device that is refused must be told apart from one that never came.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from typing import Any, Protocol
+
+_CHUNK = 16 * 1024  # a TLS record; the memory buffers of OpenSSL grow no further
+
+
+class Application(Protocol):
+    """What stands on top of a TLS connection."""
+
+    def accepted(self, transport: "TlsConnection", address: str) -> None:
+        """A client has come; the handshake begins."""
+        ...
+
+    def secured(self, certificate_der: bytes | None) -> None:
+        """The handshake is done."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """The handshake has failed; `lost` follows."""
+        ...
+
+    def received(self, data: bytes) -> None: ...
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        ...
+
+
+class TlsConnection(asyncio.Protocol):
+    """The server's end of one TLS connection."""
+
+    __slots__ = ("_application", "_closing", "_incoming", "_outgoing", "_secured", "_socket", "_tls")
+
+    def __init__(self, context: ssl.SSLContext, application: Application) -> None:
+        self._application = application
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._socket: Any = None
+        self._secured = False
+        self._closing = False
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: Any) -> None:
+        self._socket = transport
+        peer = transport.get_extra_info("peername")
+        self._application.accepted(self, peer[0] if peer else "?")
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return  # what still comes after the end is read and thrown away, or else the farewell might be lost
+        if len(data) <= _CHUNK:
+            self._decrypt(data)
+        else:
+            for start in range(0, len(data), _CHUNK):
+                self._decrypt(data[start : start + _CHUNK])
+
+    def eof_received(self) -> None:
+        if not self._secured and not self._closing:
+            self._application.failed(ConnectionError("it hung up"))
+
+    def pause_writing(self) -> None:
+        self._application.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._application.resume_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._closing = True
+        self._application.lost()
+
+    # For the application
+
+    def write(self, data: bytes) -> None:
+        """Encrypt and send."""
+        if len(data) <= _CHUNK:
+            self._tls.write(data)
+            self._socket.write(self._outgoing.read())
+            return
+        for start in range(0, len(data), _CHUNK):
+            self._tls.write(data[start : start + _CHUNK])
+            self._socket.write(self._outgoing.read())
+
+    def close(self) -> None:
+        """Send what is left, and the end; the client may then finish.  Whoever closes, aborts some time later."""
+        if self._closing:
+            return
+        self._closing = True
+        if self._secured:
+            # SSLWantReadError: our close_notify is in `outgoing`, the client's is not waited for.
+            with contextlib.suppress(ssl.SSLError):
+                self._tls.unwrap()
+        self._send()
+        # Closing a socket on which there is something to be read would reset it, and the client might never see the
+        # last packet.
+        with contextlib.suppress(OSError):  # the client is gone already
+            self._socket.write_eof()
+
+    def abandon(self) -> None:
+        """Close without waiting for the client; what is written is still sent."""
+        self._closing = True
+        self._socket.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._closing = True
+        self._socket.abort()
+
+    def set_write_buffer(self, size: int) -> None:
+        """Call pause_writing() when more than `size` bytes wait for the client."""
+        self._socket.set_write_buffer_limits(high=size)
+
+    def pause_reading(self) -> None:
+        self._socket.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._socket.resume_reading()
+
+    def _decrypt(self, data: bytes) -> None:
+        incoming, tls = self._incoming, self._tls
+        incoming.write(data)
+        try:
+            if not self._secured and not self._handshake():
+                return
+            while (incoming.pending or tls.pending()) and not self._closing:
+                plain = tls.read(_CHUNK)
+                if not plain:
+                    break
+                self._application.received(plain)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:  # what came is not from the holder of the keys, or an alert
+            self._fail(error)
+            return
+        if self._outgoing.pending:
+            self._send()
+
+    def _handshake(self) -> bool:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._send()
+            return False
+        self._secured = True
+        self._send()
+        self._application.secured(self._tls.getpeercert(binary_form=True))
+        return True
+
+    def _fail(self, error: ssl.SSLError) -> None:
+        if not self._secured:
+            self._application.failed(error)
+        if not self._closing:
+            self._closing = True
+            self._send()  # the alert
+            self._socket.close()
+
+    def _send(self) -> None:
+        data = self._outgoing.read()
+        if data:
+            self._socket.write(data)
