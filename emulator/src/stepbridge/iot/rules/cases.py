@@ -125,12 +125,22 @@ def load_cases(path: Path) -> list[dict[str, Any]]:
 
 def run_case(case: Mapping[str, Any]) -> CaseResult:
     """Run one case."""
+    case = _exact(case)
     right_answers = [case["expected"], *(case.get("alternatives") or [])]
     observed = _observe(case)
     passed = any(_fits(case, expected, observed) for expected in right_answers)
     exact = case.get("expected_text") if case.get("compare") == "exact_text" else None
     expected = exact if exact is not None else " or ".join(_describe_expected(answer) for answer in right_answers)
     return CaseResult(case["id"], passed, expected, _describe(observed))
+
+
+def _exact(value: Any) -> Any:
+    """A value with its floating point numbers as the Decimals they are written as."""
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    if isinstance(value, Mapping):
+        return {key: _exact(item) for key, item in value.items()}
+    return [_exact(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _problem(case: Any) -> str | None:

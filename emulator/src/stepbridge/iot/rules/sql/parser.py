@@ -35,8 +35,10 @@ BINDING |= dict.fromkeys("+-", 50) | dict.fromkeys("*/%", 60) | {"SIGN": 70, "."
 _CONSTANTS: dict[str, Literal] = {"NULL": Literal(None), "TRUE": Literal(True), "FALSE": Literal(False)}
 RESERVED = {*"SELECT FROM WHERE AS AND OR NOT IN EXISTS CASE WHEN THEN ELSE END".split(), *_CONSTANTS}  # noqa: SIM905
 
-# Deeper than anything written by hand, and well within the interpreter's recursion limit.
-MAX_DEPTH = 100
+# Far more than anything written by hand, and well within the interpreter's recursion limit: an expression in another
+# costs four calls to parse, an operator after another one to evaluate and two to print.
+MAX_DEPTH = 320
+_NESTED, _CHAINED = 4, 1
 # developerguide/iot-sql-set.html: limits of the SET clause.
 MAX_VARIABLES = 10
 MAX_VARIABLE_NAME = 64
@@ -179,7 +181,7 @@ class _Parser:
     def expression(self, binding: int = 0) -> Expression:
         """The expression that begins here, as far as its operators bind more strongly than `binding`."""
         entered = self._depth
-        self._deepen()
+        self._deepen(_NESTED)
         left = self._operand()
         while True:
             operator = self.token.keyword or (self.token.text if self.token.kind == SYMBOL else "")
@@ -187,17 +189,17 @@ class _Parser:
             if operator == "NOT" or strength <= binding:
                 self._depth = entered
                 return left
-            self._deepen()
+            self._deepen(_CHAINED)
             self._advance()
             if operator == ".":
                 left = Member(left, self._name("an attribute name after '.' (others are reached with get())"))
             else:
                 left = Binary(operator, left, self.expression(strength))
 
-    def _deepen(self) -> None:
-        self._depth += 1
+    def _deepen(self, by: int) -> None:
+        self._depth += by
         if self._depth > MAX_DEPTH:
-            raise SqlError(f"the expression is nested more than {MAX_DEPTH} deep", self._text, self.token.start)
+            raise SqlError("the expression is nested too deeply, or too long", self._text, self.token.start)
 
     def _operand(self) -> Expression:
         token = self.token
