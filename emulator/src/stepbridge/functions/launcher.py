@@ -109,18 +109,10 @@ class Launcher:
     def _start_server(self) -> socket.socket:
         packages = self._interpreter.link_packages(self._folder)
         ours, theirs = socket.socketpair()
-        command = [
-            self._interpreter.executable,
-            "-I",
-            "-S",
-            "-X",
-            "utf8",
-            "-X",
-            f"pycache_prefix={self._folder / 'pycache'}",
-        ]
+        command = [self._interpreter.executable, "-I", "-S", "-X", "utf8", fork_server.__file__]
         try:
             self._server = subprocess.Popen(
-                [*command, fork_server.__file__, str(theirs.fileno()), str(packages)],
+                [*command, str(theirs.fileno()), str(packages)],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env={"PATH": os.defpath, "LANG": "en_US.UTF-8", "TZ": ":UTC"},
