@@ -55,23 +55,29 @@ class ExecutionOperations(Core):
         return self._describe(request["executionArn"], included=request.get("includedData") != "METADATA_ONLY")
 
     async def list_executions(self, caller: Caller, request: Members) -> Members:
-        reference = arns.parse_machine(request["stateMachineArn"])
-        if self._machines.get(reference.machine, request["stateMachineArn"]).type == "EXPRESS":
-            raise type_not_supported()
         status, size = request.get("statusFilter"), self._page_size(request)
-        listing = f"ListExecutions {request['stateMachineArn']} {status}"
+        if ("stateMachineArn" in request) == ("mapRunArn" in request):
+            raise AwsError("ValidationException", "Must specify exactly one of stateMachineArn and mapRunArn")
+        if "mapRunArn" in request:
+            asked_for = arns.parse(request["mapRunArn"], "mapRun").text
+            whose = "map_run = ?"
+            values: list[str | int] = [asked_for]
+        else:
+            asked_for = request["stateMachineArn"]
+            reference = arns.parse_machine(asked_for)
+            if self._machines.get(reference.machine, asked_for).type == "EXPRESS":
+                raise type_not_supported()
+            whose, values = "machine = ?", [reference.machine]
+            if reference.version is not None:
+                whose, values = "machine = ? AND version = ?", [reference.machine, reference.version]
+            if reference.alias is not None:
+                whose, values = "machine = ? AND alias = ?", [reference.machine, reference.alias]
+        listing = f"ListExecutions {asked_for} {status}"
         start = self._page_start(listing, request)
         rows = self._store.query(
-            "SELECT * FROM executions WHERE machine = ? AND id < ? AND (? IS NULL OR status = ?)"
-            " AND (? IS NULL OR version = ?) AND (? IS NULL OR alias = ?) ORDER BY id DESC LIMIT ?",
-            (
-                reference.machine,
-                start[0] if start else 1 << 62,
-                *(status, status),
-                *(reference.version, reference.version),
-                *(reference.alias, reference.alias),
-                size + 1,
-            ),
+            f"SELECT * FROM executions WHERE {whose} AND id < ? AND (? IS NULL OR status = ?)"  # noqa: S608 - no input
+            " ORDER BY id DESC LIMIT ?",
+            (*values, start[0] if start else 1 << 62, status, status, size + 1),
         )
         return {
             "executions": [_summary(row) for row in rows[:size]],
@@ -253,4 +259,5 @@ def _summary(row: Row) -> Members:
         "stopDate": row["stopped"],
         "redriveCount": row["redrive_count"],
         "redriveDate": row["redriven"],
+        "mapRunArn": row["map_run"],
     }

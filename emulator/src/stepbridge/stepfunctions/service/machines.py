@@ -2,11 +2,12 @@
 
 import json
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stepbridge.api.errors import AwsError
 from stepbridge.stepfunctions import language
+from stepbridge.stepfunctions.language.definition import Map
 from stepbridge.store import Row, Store
 
 _PARSED_DEFINITIONS_KEPT = 128
@@ -62,7 +63,7 @@ class Machines:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._parsed: OrderedDict[int, language.Definition] = OrderedDict()
+        self._parsed: OrderedDict[tuple[int, str | None], language.Definition] = OrderedDict()
         # Looked at in each step of each execution, hence in memory.
         self.deleting = {row["arn"] for row in store.query("SELECT arn FROM state_machines WHERE status = 'DELETING'")}
 
@@ -89,16 +90,28 @@ class Machines:
         role: str = self._store.query("SELECT role FROM state_machine_revisions WHERE id = ?", (revision,))[0]["role"]
         return role
 
-    def definition(self, revision: int) -> language.Definition:
-        """The parsed definition of a revision; the last ones used stay in memory."""
-        parsed = self._parsed.get(revision)
-        if parsed is None:
+    def definition(self, revision: int, map_state: str | None = None) -> language.Definition:
+        """The parsed definition of a revision, or of the children of its distributed Map `map_state`.
+
+        The last ones used stay in memory.
+        """
+        key = (revision, map_state)
+        parsed = self._parsed.get(key)
+        if parsed is not None:
+            self._parsed.move_to_end(key)
+            return parsed
+        if map_state is None:
             row = self._store.query("SELECT definition FROM state_machine_revisions WHERE id = ?", (revision,))[0]
-            parsed = self._parsed[revision] = language.parse(row["definition"])
-            if len(self._parsed) > _PARSED_DEFINITIONS_KEPT:
-                self._parsed.popitem(last=False)
+            parsed = language.parse(row["definition"])
         else:
-            self._parsed.move_to_end(revision)
+            whole = self.definition(revision)
+            state = whole.states[map_state]
+            if not isinstance(state, Map):
+                raise TypeError(f"{map_state} is no Map state")
+            parsed = replace(whole, flow=state.processor, timeout_seconds=None)
+        self._parsed[key] = parsed
+        if len(self._parsed) > _PARSED_DEFINITIONS_KEPT:
+            self._parsed.popitem(last=False)
         return parsed
 
     def variable_references(self, revision: int) -> dict[str, list[str]] | None:

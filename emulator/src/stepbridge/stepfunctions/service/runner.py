@@ -11,13 +11,14 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from stepbridge.clock import Clock
 from stepbridge.stepfunctions import interpreter
 from stepbridge.stepfunctions.interpreter import Environment, ExecutionContext, ExecutionState, Step
 from stepbridge.stepfunctions.interpreter.messages import (
     ActivityStarted,
+    CancelMapRun,
     CancelTask,
     CancelTimer,
     Event,
@@ -25,6 +26,7 @@ from stepbridge.stepfunctions.interpreter.messages import (
     FinishExecution,
     HistoryEvent,
     InvokeTask,
+    StartMapRun,
     StartTimer,
     TaskFailed,
     TaskHeartbeat,
@@ -53,6 +55,15 @@ class Finished:
     arn: str
     machine: str
     outcome: FinishExecution
+
+
+class MapRunStarter(Protocol):
+    """Runs distributed Maps: see `map_runs.py`."""
+
+    def add(self, execution: int, command: StartMapRun) -> None: ...
+    def cancel(self, execution: int, number: int) -> None: ...
+    def unfinished(self) -> list[str]: ...
+    async def go_on(self, arn: str) -> None: ...
 
 
 class ExecutionRunner:
@@ -87,7 +98,9 @@ class ExecutionRunner:
         self._inbox: deque[tuple[int, Event]] = deque()
         self._delivering = False
         self._to_call: list[tuple[int, int]] = []
+        self._map_runs_to_go_on: set[str] = set()
         self._calling: set[asyncio.Task[None]] = set()
+        self.map_runs: MapRunStarter
         self.listeners: list[Callable[[Finished], object]] = []
         self.cancelled: list[Callable[[int, int], object]] = []
 
@@ -100,6 +113,8 @@ class ExecutionRunner:
                 self._give_answer(row["execution"], row["task"], json.loads(row["answer"]))
             else:
                 self._call_after_commit(row["execution"], row["task"])
+        for arn in self.map_runs.unfinished():
+            self.go_on_after_commit(arn)
         self._timers.open()
 
     async def close(self) -> None:
@@ -110,9 +125,17 @@ class ExecutionRunner:
             call.cancel()
         await asyncio.gather(*calling, return_exceptions=True)
 
-    def start(self, execution: int, revision: int, context: ExecutionContext, input_text: str) -> None:
-        """Begin the execution with row id `execution`."""
-        definition = self._machines.definition(revision)
+    def start(
+        self,
+        execution: int,
+        revision: int,
+        context: ExecutionContext,
+        input_text: str,
+        *,
+        map_state: str | None = None,
+    ) -> None:
+        """Begin the execution with row id `execution`: of a revision, or of the children of a Map state in it."""
+        definition = self._machines.definition(revision, map_state)
         step = interpreter.start(definition, context, input_text, self._environment(execution))
         self._store.execute("INSERT INTO execution_states (execution, state) VALUES (?, '')", (execution,))
         self._write(execution, context.execution_arn, context.state_machine_arn, step)
@@ -185,13 +208,13 @@ class ExecutionRunner:
 
     def _step(self, execution: int, event: Event) -> None:
         row = self._store.query_one(
-            "SELECT s.state, e.revision, e.arn, e.machine FROM execution_states s"
+            "SELECT s.state, e.revision, e.map_state, e.arn, e.machine FROM execution_states s"
             " JOIN executions e ON e.id = s.execution WHERE s.execution = ?",
             (execution,),
         )
         if row is None:
             return
-        definition = self._machines.definition(row["revision"])
+        definition = self._machines.definition(row["revision"], row["map_state"])
         environment = self._environment(execution)
         match event:
             case TaskSubmitted(task_id=task):
@@ -225,6 +248,11 @@ class ExecutionRunner:
                     self._timers.add(execution, timer, at)
                 case CancelTimer(timer_id=timer):
                     self._timers.cancel(execution, timer)
+                case StartMapRun():
+                    self.map_runs.add(execution, command)
+                    self.go_on_after_commit(command.map_run_arn)
+                case CancelMapRun(map_run_id=number):
+                    self.map_runs.cancel(execution, number)
                 case FinishExecution():
                     finish = command
         if finish is None:
@@ -287,6 +315,17 @@ class ExecutionRunner:
         self._to_call.append((execution, task))
         if len(self._to_call) == 1:
             self._run(self._make_calls())
+
+    def go_on_after_commit(self, map_run: str) -> None:
+        """Let a map run, by its ARN, go on; once however often it is asked for in one turn of the event loop."""
+        if map_run not in self._map_runs_to_go_on:
+            self._map_runs_to_go_on.add(map_run)
+            self._run(self._go_on(map_run))
+
+    async def _go_on(self, map_run: str) -> None:
+        await self._store.committed()
+        self._map_runs_to_go_on.discard(map_run)
+        await self.map_runs.go_on(map_run)
 
     async def _make_calls(self) -> None:
         await self._store.committed()

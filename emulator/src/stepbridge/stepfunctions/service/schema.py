@@ -68,6 +68,9 @@ MIGRATIONS = [
         cause TEXT,
         trace_header TEXT,
         express INTEGER NOT NULL DEFAULT 0,
+        -- The map run that this execution is a child of, and the Map state whose ItemProcessor it runs.
+        map_run TEXT,
+        map_state TEXT,
         -- The task, and its pattern, that waits for the end of this execution.
         parent INTEGER,
         parent_task INTEGER,
@@ -79,6 +82,7 @@ MIGRATIONS = [
     ) STRICT;
     CREATE INDEX executions_of_machine ON executions (machine, id);
     CREATE INDEX child_executions ON executions (parent, parent_task) WHERE parent IS NOT NULL;
+    CREATE INDEX executions_of_map_run ON executions (map_run, id) WHERE map_run IS NOT NULL;
     CREATE INDEX running_executions ON executions (machine) WHERE status = 'RUNNING';
 
     CREATE TABLE execution_states (execution INTEGER PRIMARY KEY, state TEXT NOT NULL) STRICT;
@@ -111,6 +115,39 @@ MIGRATIONS = [
         PRIMARY KEY (execution, timer)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX timers_by_time ON timers (at, execution, timer);
+
+    CREATE TABLE map_runs (
+        id INTEGER PRIMARY KEY,
+        arn TEXT NOT NULL UNIQUE,
+        execution INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        state_name TEXT NOT NULL,
+        plan TEXT NOT NULL,
+        status TEXT NOT NULL,
+        max_concurrency INTEGER NOT NULL,
+        tolerated_count INTEGER,
+        tolerated_percentage REAL,
+        started REAL NOT NULL,
+        stopped REAL
+    ) STRICT;
+    CREATE INDEX map_runs_of_execution ON map_runs (execution, id);
+    CREATE INDEX open_map_runs ON map_runs (id) WHERE stopped IS NULL;
+
+    -- The children of map runs.  `items` is how many items a child has: more than one in a batch.
+    CREATE TABLE map_run_children (
+        run INTEGER NOT NULL,
+        position INTEGER NOT NULL,
+        items INTEGER NOT NULL,
+        input TEXT NOT NULL,
+        status TEXT NOT NULL,
+        execution TEXT,
+        output TEXT,
+        error TEXT,
+        cause TEXT,
+        PRIMARY KEY (run, position)
+    ) STRICT;
+    CREATE INDEX map_run_children_by_status ON map_run_children (run, status, position);
+    CREATE INDEX map_run_children_by_execution ON map_run_children (execution) WHERE execution IS NOT NULL;
 
     CREATE TABLE activities (
         arn TEXT PRIMARY KEY,

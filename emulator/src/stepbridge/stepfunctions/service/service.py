@@ -5,11 +5,18 @@ from stepbridge.stepfunctions.service.callback_operations import CallbackOperati
 from stepbridge.stepfunctions.service.children import ChildExecutions
 from stepbridge.stepfunctions.service.express_operations import ExpressOperations
 from stepbridge.stepfunctions.service.machine_operations import MachineOperations
+from stepbridge.stepfunctions.service.map_runs import MapRuns
 from stepbridge.stepfunctions.service.version_operations import VersionOperations
 
 
 class StepFunctionsService(
-    MachineOperations, VersionOperations, ChildExecutions, ExpressOperations, CallbackOperations, ActivityOperations
+    MachineOperations,
+    VersionOperations,
+    ChildExecutions,
+    ExpressOperations,
+    MapRuns,
+    CallbackOperations,
+    ActivityOperations,
 ):
     """The state machines and executions of one emulator."""
 

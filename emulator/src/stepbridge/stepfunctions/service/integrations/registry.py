@@ -5,6 +5,7 @@ from stepbridge.stepfunctions.language.resources import LambdaFunction, Resource
 from stepbridge.stepfunctions.service.integrations.aws_calls import AwsCalls
 from stepbridge.stepfunctions.service.integrations.call import Integration
 from stepbridge.stepfunctions.service.integrations.lambda_functions import FunctionTask, LambdaInvoke, LambdaInvoker
+from stepbridge.stepfunctions.service.integrations.map_storage import MapStorage
 from stepbridge.stepfunctions.service.integrations.optimized import ACTIONS, PutEvents, ServiceTask
 from stepbridge.stepfunctions.service.integrations.sdk import SdkTask, find_operation
 
@@ -20,6 +21,7 @@ class TaskIntegrations:
         self._calls = calls
         self._function = FunctionTask(lambda_invoker)
         self._by_action: dict[str, Integration] = {"lambda:invoke": LambdaInvoke(lambda_invoker)}
+        self.map_storage = MapStorage(calls) if calls is not None else None
         if calls is not None:
             self._by_action["events:putEvents"] = PutEvents(calls)
             self._by_action |= {name: ServiceTask(calls, action) for name, action in ACTIONS.items()}

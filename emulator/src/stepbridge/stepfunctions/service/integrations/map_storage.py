@@ -1,0 +1,98 @@
+"""What a distributed Map reads its items from and writes its results to: Amazon S3.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.html
+https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html
+"""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from stepbridge.api.errors import AwsError
+from stepbridge.api.models import operation_model
+from stepbridge.stepfunctions.interpreter.map_runs import ITEM_READER_FAILED, read_items
+from stepbridge.stepfunctions.interpreter.messages import Json
+from stepbridge.stepfunctions.language.evaluation import EvaluationError
+from stepbridge.stepfunctions.service.integrations.aws_calls import AwsCalls, to_output
+from stepbridge.stepfunctions.service.integrations.call import TaskError
+from stepbridge.stepfunctions.service.integrations.sdk_metadata import to_json
+
+RESULT_WRITER_FAILED = "States.ResultWriterFailed"
+
+
+class MapStorage:
+    """Reads and writes objects of S3 for map runs."""
+
+    def __init__(self, calls: AwsCalls) -> None:
+        self._calls = calls
+
+    async def read(self, reader: dict[str, Json]) -> list[Json]:
+        """The items that an evaluated ItemReader reads.  Raises TaskError States.ItemReaderFailed."""
+        config, parameters = reader["ReaderConfig"], reader["Parameters"]
+        try:
+            if reader["Resource"].endswith(":s3:listObjectsV2"):
+                return await self._list(parameters, config.get("MaxItems"))
+            content = await self._get(parameters["Bucket"], parameters["Key"])
+            if config.get("InputType") == "MANIFEST":
+                return await self._read_manifest(json.loads(content), config)
+            return read_items(config, content)
+        except AwsError as error:
+            raise TaskError(ITEM_READER_FAILED, error.message) from None
+        except EvaluationError as error:
+            raise TaskError(ITEM_READER_FAILED, str(error)) from None
+        except (KeyError, ValueError) as error:
+            raise TaskError(ITEM_READER_FAILED, f"The manifest cannot be read: {error}") from None
+
+    async def write(self, writer: dict[str, Json], run_id: str, map_run_arn: str, results: Mapping[str, Json]) -> Json:
+        """Write the results of a map run by their status; what the Map state's output then is.
+
+        Raises TaskError States.ResultWriterFailed.
+        """
+        bucket, prefix = writer["Parameters"]["Bucket"], writer["Parameters"].get("Prefix", "")
+        folder = f"{prefix.rstrip('/')}/{run_id}" if prefix else run_id
+        files: dict[str, list[dict[str, Any]]] = {"FAILED": [], "PENDING": [], "SUCCEEDED": []}
+        try:
+            for status, entries in results.items():
+                if entries:
+                    key, body = f"{folder}/{status}_0.json", to_json(entries).encode()
+                    await self._calls.call("s3", "PutObject", Bucket=bucket, Key=key, Body=body)
+                    files[status].append({"Key": key, "Size": len(body)})
+            manifest = {"DestinationBucket": bucket, "MapRunArn": map_run_arn, "ResultFiles": files}
+            key = f"{folder}/manifest.json"
+            await self._calls.call("s3", "PutObject", Bucket=bucket, Key=key, Body=to_json(manifest).encode())
+        except AwsError as error:
+            raise TaskError(RESULT_WRITER_FAILED, error.message) from None
+        return {"MapRunArn": map_run_arn, "ResultWriterDetails": {"Bucket": bucket, "Key": key}}
+
+    async def _get(self, bucket: str, key: str) -> bytes:
+        body: bytes = (await self._calls.call("s3", "GetObject", Bucket=bucket, Key=key))["Body"]
+        return body
+
+    async def _list(self, parameters: dict[str, Json], limit: int | None) -> list[Json]:
+        shape = operation_model("s3", "ListObjectsV2").output_shape
+        objects: list[Json] = []
+        more: dict[str, Any] = {}
+        while True:
+            answer = await self._calls.call("s3", "ListObjectsV2", **parameters, **more)
+            objects += to_output(shape, {"Contents": answer.get("Contents", [])}, milliseconds=False)["Contents"]
+            if not answer.get("IsTruncated") or (limit and len(objects) >= limit):
+                break
+            more = {"ContinuationToken": answer["NextContinuationToken"]}
+        # The SDK spells one name differently.
+        items = [{"Etag" if name == "ETag" else name: value for name, value in it.items()} for it in objects]
+        return items[:limit] if limit else items
+
+    async def _read_manifest(self, manifest: dict[str, Json], config: dict[str, Json]) -> list[Json]:
+        """The objects that an S3 Inventory lists."""
+        bucket = manifest["destinationBucket"].rsplit(":", 1)[-1]
+        headers = [header.strip() for header in manifest["fileSchema"].split(",")]
+        items: list[Json] = []
+        for file in manifest["files"]:
+            content = await self._get(bucket, file["key"])
+            text = (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode()
+            items += [dict(zip(headers, row, strict=False)) for row in csv.reader(io.StringIO(text)) if row]
+        limit = config.get("MaxItems")
+        return items[:limit] if limit else items

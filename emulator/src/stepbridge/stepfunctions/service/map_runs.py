@@ -1,0 +1,357 @@
+"""Map runs: the child executions of a distributed Map.
+
+A run is a row of `map_runs`, each of its children a row of `map_run_children`, from the time the items have been read.
+A child that runs is an execution like any other, of a definition that is the Map's ItemProcessor.
+https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html
+"""
+
+import json
+import random
+import uuid
+from typing import Any
+
+from stepbridge.api.errors import AwsError
+from stepbridge.api.service import Caller, Members
+from stepbridge.stepfunctions.interpreter import ExecutionContext
+from stepbridge.stepfunctions.interpreter.map_runs import EXCEEDED, EXCEEDED_CAUSE, child_inputs, exceeds_tolerance
+from stepbridge.stepfunctions.interpreter.messages import ExecutionStopped, Json, MapRunFinished, StartMapRun
+from stepbridge.stepfunctions.language.definition import Map
+from stepbridge.stepfunctions.language.evaluation import EvaluationError
+from stepbridge.stepfunctions.service import arns
+from stepbridge.stepfunctions.service.execution_operations import ExecutionOperations
+from stepbridge.stepfunctions.service.integrations import TaskError
+from stepbridge.stepfunctions.service.integrations.sdk_metadata import to_json
+from stepbridge.stepfunctions.service.runner import Finished
+from stepbridge.store import Row
+
+_BURST = 50  # children started in one turn of the event loop
+_MAXIMUM_CONCURRENCY = 10_000  # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+
+
+class MapRuns(ExecutionOperations):
+    """Runs the children of distributed Maps, and tells of them."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._runner.listeners.append(self._child_ended)
+        self._runner.listeners.append(self._stop_runs_of)
+        self._runner.map_runs = self
+
+    # --- What the runner asks for ---------------------------------------------------------------------------------
+
+    def add(self, execution: int, command: StartMapRun) -> None:
+        """Keep a new map run; :meth:`go_on` begins it after the commit."""
+        self._store.execute(
+            "INSERT INTO map_runs (arn, execution, number, state_name, plan, status, max_concurrency,"
+            " tolerated_count, tolerated_percentage, started) VALUES (?, ?, ?, ?, ?, 'READING', ?, ?, ?, ?)",
+            (
+                command.map_run_arn,
+                execution,
+                command.map_run_id,
+                command.state_name,
+                to_json(command.plan),
+                command.plan["MaxConcurrency"],
+                command.plan["ToleratedFailureCount"],
+                command.plan["ToleratedFailurePercentage"],
+                self._clock.now(),
+            ),
+        )
+
+    def cancel(self, execution: int, number: int) -> None:
+        """The Map state is over: stop the children of its run."""
+        for run in self._store.query(
+            "SELECT * FROM map_runs WHERE execution = ? AND number = ? AND stopped IS NULL", (execution, number)
+        ):
+            self._end(run["id"], "ABORTED")
+
+    def unfinished(self) -> list[str]:
+        """The ARNs of the map runs to go on with after a restart."""
+        return [row["arn"] for row in self._store.query("SELECT arn FROM map_runs WHERE stopped IS NULL ORDER BY id")]
+
+    async def go_on(self, arn: str) -> None:
+        """Read the items of a run if that has not been done, and start children as long as there is room."""
+        run = self._run(arn)
+        if run is not None and run["status"] == "READING":
+            await self._read(run)
+        while (run := self._run(arn)) is not None and run["status"] == "RUNNING":
+            room = (run["max_concurrency"] or _MAXIMUM_CONCURRENCY) - self._count(run["id"], "RUNNING")
+            pending = self._store.query(
+                "SELECT * FROM map_run_children WHERE run = ? AND status = 'PENDING' ORDER BY position LIMIT ?",
+                (run["id"], min(room, _BURST)),
+            )
+            if room <= 0 or not pending:
+                await self._finish_if_done(run)
+                return
+            for child in pending:
+                self._start_child_of(run, child)
+            await self._store.committed()
+
+    def _run(self, arn: str) -> Row | None:
+        return self._store.query_one("SELECT * FROM map_runs WHERE arn = ? AND stopped IS NULL", (arn,))
+
+    def _count(self, run: int, status: str) -> int:
+        count: int = self._store.query(
+            "SELECT count(*) FROM map_run_children WHERE run = ? AND status = ?", (run, status)
+        )[0][0]
+        return count
+
+    # --- The life of a run ----------------------------------------------------------------------------------------
+
+    async def _read(self, run: Row) -> None:
+        plan = json.loads(run["plan"])
+        parent = self._store.query("SELECT revision FROM executions WHERE id = ?", (run["execution"],))[0]
+        state = self._machines.definition(parent["revision"]).states[run["state_name"]]
+        try:
+            items = plan["Items"]
+            if items is None:
+                storage = self._integrations.map_storage
+                if storage is None:
+                    raise TaskError("States.ItemReaderFailed", "Amazon S3 cannot be reached.")
+                items = await storage.read(plan["ItemReader"])
+            if not isinstance(state, Map):
+                raise TaskError("States.Runtime", f"{run['state_name']} is no Map state")
+            inputs = child_inputs(state, plan, items, random.random)
+        except EvaluationError as error:
+            self._end(run["id"], "FAILED", error=error.error, cause=str(error))
+            return
+        except TaskError as error:
+            self._end(run["id"], "FAILED", error=error.error, cause=error.cause)
+            return
+        batched = state.item_batcher is not None
+        self._store.execute_many(
+            "INSERT INTO map_run_children (run, position, items, input, status) VALUES (?, ?, ?, ?, 'PENDING')",
+            [
+                (run["id"], position, len(value["Items"]) if batched else 1, to_json(value))
+                for position, value in enumerate(inputs)
+            ],
+        )
+        self._store.execute("UPDATE map_runs SET status = 'RUNNING' WHERE id = ?", (run["id"],))
+
+    def _start_child_of(self, run: Row, child: Row) -> None:
+        parent = self._store.query("SELECT * FROM executions WHERE id = ?", (run["execution"],))[0]
+        label = run["arn"].split("/", 1)[1].rsplit(":", 1)[0]
+        machine, name = f"{parent['machine']}/{label}", str(uuid.uuid4())
+        express = json.loads(run["plan"])["ExecutionType"] == "EXPRESS"
+        arn = arns.express_arn(machine, name) if express else arns.execution_arn(machine, name)
+        now = self._clock.now()
+        self._store.execute(
+            "UPDATE map_run_children SET status = 'RUNNING', execution = ? WHERE run = ? AND position = ?",
+            (arn, run["id"], child["position"]),
+        )
+        self._store.execute(
+            "INSERT INTO executions (arn, machine, name, revision, map_state, map_run, status, input, express, started)"
+            " VALUES (?, ?, ?, ?, ?, ?, 'RUNNING', ?, ?, ?)",
+            (
+                arn,
+                machine,
+                name,
+                parent["revision"],
+                run["state_name"],
+                run["arn"],
+                child["input"],
+                express,
+                now,
+            ),
+        )
+        number: int = self._store.query("SELECT last_insert_rowid() AS id")[0]["id"]
+        context = ExecutionContext(
+            execution_arn=arn,
+            name=name,
+            role_arn=self._machines.role(parent["revision"]),
+            start_time=now,
+            state_machine_arn=machine,
+            state_machine_name=arns.machine_name(machine),
+            region=self._settings.region,
+            account=self._settings.account,
+            express=express,
+        )
+        self._runner.start(number, parent["revision"], context, child["input"], map_state=run["state_name"])
+
+    def _child_ended(self, finished: Finished) -> None:
+        child = self._store.query_one(
+            "SELECT c.run, c.position, r.arn, r.execution, r.plan, r.tolerated_count, r.tolerated_percentage"
+            " FROM map_run_children c JOIN map_runs r ON r.id = c.run WHERE c.execution = ?",
+            (finished.arn,),
+        )
+        if child is None:
+            return
+        outcome = finished.outcome
+        self._store.execute(
+            "UPDATE map_run_children SET status = ?, output = ?, error = ?, cause = ? WHERE run = ? AND position = ?",
+            (
+                outcome.status,
+                to_json(outcome.output) if outcome.status == "SUCCEEDED" else None,
+                outcome.error,
+                outcome.cause,
+                child["run"],
+                child["position"],
+            ),
+        )
+        if outcome.status != "SUCCEEDED":
+            tolerance = {
+                "ToleratedFailureCount": child["tolerated_count"],
+                "ToleratedFailurePercentage": child["tolerated_percentage"],
+            }
+            totals = self._store.query(
+                "SELECT sum(items) AS total, sum(CASE WHEN status IN ('FAILED', 'TIMED_OUT', 'ABORTED') THEN items"
+                " ELSE 0 END) AS failed FROM map_run_children WHERE run = ?",
+                (child["run"],),
+            )[0]
+            if exceeds_tolerance(tolerance, totals["total"], totals["failed"]):
+                self._end(child["run"], "FAILED", error=EXCEEDED, cause=EXCEEDED_CAUSE)
+                return
+        self._runner.go_on_after_commit(child["arn"])
+
+    async def _finish_if_done(self, run: Row) -> None:
+        if self._count(run["id"], "RUNNING"):
+            return
+        plan = json.loads(run["plan"])
+        children = self._store.query("SELECT * FROM map_run_children WHERE run = ? ORDER BY position", (run["id"],))
+        output: Json = [json.loads(child["output"]) for child in children if child["status"] == "SUCCEEDED"]
+        writer, storage = plan["ResultWriter"], self._integrations.map_storage
+        if writer is not None and writer["Resource"] and storage is not None:
+            results = {
+                "SUCCEEDED": [_result(child) for child in children if child["status"] == "SUCCEEDED"],
+                "FAILED": [_result(child) for child in children if child["status"] != "SUCCEEDED"],
+            }
+            try:
+                output = await storage.write(writer, run["arn"].rsplit(":", 1)[1], run["arn"], results)
+            except TaskError as error:
+                self._end(run["id"], "FAILED", error=error.error, cause=error.cause)
+                return
+            if self._run(run["arn"]) is None:  # stopped while the results were being written
+                return
+        self._end(run["id"], "SUCCEEDED", output=output)
+
+    def _end(
+        self, number: int, status: str, *, output: Json = None, error: str | None = None, cause: str | None = None
+    ) -> None:
+        run = self._store.query("SELECT * FROM map_runs WHERE id = ?", (number,))[0]
+        if run["stopped"] is not None:
+            return
+        self._store.execute(
+            "UPDATE map_runs SET status = ?, stopped = ? WHERE id = ?", (status, self._clock.now(), number)
+        )
+        self._store.execute(
+            "UPDATE map_run_children SET status = 'ABORTED' WHERE run = ? AND status = 'PENDING'", (number,)
+        )
+        for child in self._store.query(
+            "SELECT e.id FROM map_run_children c JOIN executions e ON e.arn = c.execution"
+            " WHERE c.run = ? AND c.status = 'RUNNING'",
+            (number,),
+        ):
+            self._runner.deliver(child["id"], ExecutionStopped(None, None))
+        if status != "ABORTED":
+            self._runner.deliver(run["execution"], MapRunFinished(run["number"], output, error, cause))
+
+    def _stop_runs_of(self, finished: Finished) -> None:
+        for run in self._store.query(
+            "SELECT id FROM map_runs WHERE execution = ? AND stopped IS NULL", (finished.execution,)
+        ):
+            self._end(run["id"], "ABORTED")
+
+    # --- Operations -----------------------------------------------------------------------------------------------
+
+    async def describe_map_run(self, caller: Caller, request: Members) -> Members:
+        run = self._map_run(request["mapRunArn"])
+        items: dict[str, int] = {}
+        executions: dict[str, int] = {}
+        for row in self._store.query(
+            "SELECT status, count(*) AS children, sum(items) AS items FROM map_run_children WHERE run = ?"
+            " GROUP BY status",
+            (run["id"],),
+        ):
+            executions[row["status"]], items[row["status"]] = row["children"], row["items"]
+        written = run["status"] == "SUCCEEDED" and json.loads(run["plan"])["ResultWriter"] is not None
+        return {
+            "mapRunArn": run["arn"],
+            "executionArn": run["execution_arn"],
+            "status": "RUNNING" if run["status"] == "READING" else run["status"],
+            "startDate": run["started"],
+            "stopDate": run["stopped"],
+            "maxConcurrency": run["max_concurrency"],
+            "toleratedFailureCount": run["tolerated_count"] or 0,
+            "toleratedFailurePercentage": run["tolerated_percentage"] or 0.0,
+            "itemCounts": _counts(items, written),
+            "executionCounts": _counts(executions, written),
+            "redriveCount": 0,
+        }
+
+    async def list_map_runs(self, caller: Caller, request: Members) -> Members:
+        execution, size = self._execution(request["executionArn"]), self._page_size(request)
+        listing = f"ListMapRuns {execution['arn']}"
+        start = self._page_start(listing, request)
+        rows = self._store.query(
+            "SELECT * FROM map_runs WHERE execution = ? AND id < ? ORDER BY id DESC LIMIT ?",
+            (execution["id"], start[0] if start else 1 << 62, size + 1),
+        )
+        return {
+            "mapRuns": [
+                {
+                    "executionArn": execution["arn"],
+                    "mapRunArn": row["arn"],
+                    "stateMachineArn": f"{execution['machine']}/{row['arn'].split('/', 1)[1].rsplit(':', 1)[0]}",
+                    "startDate": row["started"],
+                    "stopDate": row["stopped"],
+                }
+                for row in rows[:size]
+            ],
+            "nextToken": self._page_end(listing, rows, size, "id"),
+        }
+
+    async def update_map_run(self, caller: Caller, request: Members) -> Members:
+        run = self._map_run(request["mapRunArn"])
+        if run["stopped"] is not None:
+            raise AwsError("ValidationException", "Map Run is not running and cannot be updated")
+        self._store.execute(
+            "UPDATE map_runs SET max_concurrency = ?, tolerated_count = ?, tolerated_percentage = ? WHERE id = ?",
+            (
+                request.get("maxConcurrency", run["max_concurrency"]),
+                request.get("toleratedFailureCount", run["tolerated_count"]),
+                request.get("toleratedFailurePercentage", run["tolerated_percentage"]),
+                run["id"],
+            ),
+        )
+        self._runner.go_on_after_commit(run["arn"])
+        await self._store.committed()
+        return {}
+
+    def _map_run(self, arn: str) -> Row:
+        """The row of a map run.  Raises AwsError InvalidArn or ResourceNotFound."""
+        parsed = arns.parse(arn, "mapRun")
+        row = self._store.query_one(
+            "SELECT r.*, e.arn AS execution_arn FROM map_runs r JOIN executions e ON e.id = r.execution"
+            " WHERE r.arn = ?",
+            (parsed.text,),
+        )
+        if row is None:
+            raise AwsError("ResourceNotFound", f"Resource not found: '{arn}'", members={"resourceName": arn})
+        return row
+
+
+def _result(child: Row) -> dict[str, Json]:
+    """What the result files tell of a child."""
+    result: dict[str, Json] = {
+        "ExecutionArn": child["execution"],
+        "Input": child["input"],
+        "InputDetails": {"Included": True},
+        "Status": child["status"],
+    }
+    if child["output"] is not None:
+        result |= {"Output": child["output"], "OutputDetails": {"Included": True}}
+    return result | {name.capitalize(): child[name] for name in ("error", "cause") if child[name] is not None}
+
+
+def _counts(by_status: dict[str, int], written: bool) -> dict[str, int]:
+    return {
+        "pending": by_status.get("PENDING", 0),
+        "running": by_status.get("RUNNING", 0),
+        "succeeded": by_status.get("SUCCEEDED", 0),
+        "failed": by_status.get("FAILED", 0),
+        "timedOut": by_status.get("TIMED_OUT", 0),
+        "aborted": by_status.get("ABORTED", 0),
+        "total": sum(by_status.values()),
+        "resultsWritten": by_status.get("SUCCEEDED", 0) if written else 0,
+        "failuresNotRedrivable": 0,
+        "pendingRedrive": 0,
+    }
