@@ -86,10 +86,13 @@ def customer_authority(common_name: str = "Customer CA") -> tuple[str, ec.Ellipt
 
 
 def signed_certificate(
-    common_name: str, authority: tuple[str, ec.EllipticCurvePrivateKey] | None = None, **attributes: str
+    common_name: str,
+    authority: tuple[str, ec.EllipticCurvePrivateKey] | None = None,
+    key: ec.EllipticCurvePrivateKey | None = None,
+    **attributes: str,
 ) -> str:
-    """A certificate (PEM) signed by a CA, or by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    """A certificate (PEM) for a key, signed by a CA, or by itself."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
     subject = _name(common_name, **attributes)
     issuer, signer = subject, key
     if authority is not None:
