@@ -1,6 +1,5 @@
 """The recordings of the real service, replayed through the reducer: every event as AWS wrote it."""
 
-
 import pytest
 from tests.unit.stepfunctions import replay
 
