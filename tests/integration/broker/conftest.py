@@ -208,7 +208,7 @@ class World:
             settings = Settings(self.database.parent, mqtt_port=0)
             self.broker = Broker(settings, self.store, clock, trace, self.registry, core, context, more_ports=(0,))
             self.broker.trust(self.authority.path.read_bytes())
-            self.broker.listen(self.accepted.append)
+            self.broker.listen(self._accept)
             await self.broker.start()
 
         self.call(begin())
@@ -237,6 +237,10 @@ class World:
         pem = identity.certificate.read_bytes()
         self.loop.call_soon_threadsafe(self.broker.trust, pem)
         return identity
+
+    def _accept(self, message: Message) -> None:
+        if not message.topic.startswith("$aws/events/"):
+            self.accepted.append(message)
 
     def _hop(self, hop: Hop) -> None:
         with self._told:

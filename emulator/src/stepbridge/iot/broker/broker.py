@@ -7,6 +7,7 @@ from stepbridge.clock import Clock
 from stepbridge.iot.access import Access
 from stepbridge.iot.broker.core import Core, CoreSession, Safe
 from stepbridge.iot.broker.gateway import Gateway
+from stepbridge.iot.broker.lifecycle import EVENTS
 from stepbridge.iot.message import Message
 from stepbridge.iot.mqtt.topics import basic_ingest_rule
 from stepbridge.settings import Settings
@@ -43,9 +44,13 @@ class Broker:
         access.on_revocation(self._gateway.revoke)
 
     async def start(self) -> None:
-        """Take up what was stored, and listen.  Raises OSError if a port is taken."""
+        """Take up what was stored, and listen.
+
+        A port that is taken is replaced by a free one; `ports` tells which.  Raises OSError if the host is not ours.
+        """
         await self._core.start()
-        self.ports = await self._gateway.start(self._settings.host, (self._settings.mqtt_port, *self._more_ports))
+        settings = self._settings
+        self.ports = await self._gateway.start(settings.host, settings.mqtt_port, self._more_ports)
 
     async def stop(self) -> None:
         """Close all connections; what is acknowledged is stored."""
@@ -83,6 +88,17 @@ class Broker:
         return self._core.retained_topics()
 
     def _accept(self, message: Message, session: CoreSession | None) -> Safe:
+        if not message.topic.startswith(EVENTS):  # what these tell has a line of its own
+            self._tell(message)
+        for listener in self._listeners:
+            listener(message)
+        # Basic Ingest goes to the rule and to nobody else (AWS IoT developer guide, "Basic Ingest").
+        if basic_ingest_rule(message.topic) is not None:
+            return self._store.pending_commit()
+        safe = self._core.publish(message) if session is None else session.publish(message)
+        return self._store.pending_commit() if safe is None else safe
+
+    def _tell(self, message: Message) -> None:
         self._trace.emit(
             "iot",
             "publish",
@@ -95,10 +111,3 @@ class Broker:
             qos=message.qos,
             retain=message.retain,
         )
-        for listener in self._listeners:
-            listener(message)
-        # Basic Ingest goes to the rule and to nobody else (AWS IoT developer guide, "Basic Ingest").
-        if basic_ingest_rule(message.topic) is not None:
-            return self._store.pending_commit()
-        safe = self._core.publish(message) if session is None else session.publish(message)
-        return self._store.pending_commit() if safe is None else safe

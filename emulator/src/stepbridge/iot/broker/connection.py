@@ -6,12 +6,14 @@ is done here is what AWS IoT Core's device gateway does: ask whether the policy 
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stepbridge.iot.access import Connection
 from stepbridge.iot.broker.core import CoreSession, Opening
 from stepbridge.iot.broker.embedded import expired
+from stepbridge.iot.broker.lifecycle import CLIENT_INITIATED
 from stepbridge.iot.broker.tls import TlsConnection
 from stepbridge.iot.broker.trust import explain
 from stepbridge.iot.message import Message
@@ -40,6 +42,7 @@ class DeviceConnection:
         "_last_activity",
         "_secured",
         "_session",
+        "_session_identifier",
         "_slow",
         "_transport",
         "_will",
@@ -62,6 +65,7 @@ class DeviceConnection:
         self._slow = False
         self._busy = False  # output waits for the end of this turn of the loop
         self._clean_farewell = False
+        self._session_identifier: str | None = None  # as lifecycle events call this connection
         self.address = ""
         self.principal = ""
         self.client_id: str | None = None
@@ -154,6 +158,7 @@ class DeviceConnection:
             self._tell("connect-refused", f"{client_id} may not connect: {decision.reason}", reason=decision.reason)
             self._session.refuse(ReasonCode.NOT_AUTHORIZED)
             self._finish("AUTH_ERROR")
+            self._gateway.lifecycle.connect_failed(client_id, self.principal, self.address)
             return
         self._will = event.will
         self._gateway.take_over(client_id, self)
@@ -180,6 +185,8 @@ class DeviceConnection:
         self._tell("connect", f"{self.client_id} connected from {self.address} (MQTT {version}{resumed})")
         self._gateway.wheel.watch(self)
         core_session.resume()
+        lifecycle = self._gateway.lifecycle
+        self._session_identifier = lifecycle.connected(self.client_id or "", self.principal, self.address)
         self.flush_soon()
 
     def _publish(self, event: mqtt.Publishing) -> None:
@@ -280,6 +287,8 @@ class DeviceConnection:
                 self._session.suback(event.packet_id, tuple(codes))
                 core_session.send_retained(granted)
                 self.flush_soon()
+                if granted:
+                    self._tell_subscriptions("subscribed", [each.topic_filter for each, _ in granted])
 
         if safe is None:
             answer(None)
@@ -322,16 +331,23 @@ class DeviceConnection:
             elif self._closing_at is None:
                 self._session.unsuback(event.packet_id, codes)
                 self.flush_soon()
+                self._tell_subscriptions("unsubscribed", event.topic_filters)
 
         if safe is None:
             answer(None)
         else:
             safe.add_done_callback(answer)
 
+    def _tell_subscriptions(self, event: str, topic_filters: Sequence[str]) -> None:
+        if self.client_id is not None and self._session_identifier is not None:
+            self._gateway.lifecycle.subscriptions(
+                event, self.client_id, self.principal, self._session_identifier, topic_filters
+            )
+
     def _disconnect(self, event: mqtt.Disconnecting) -> None:
         self._clean_farewell = not event.with_will
         self._tell("disconnect", f"{self.client_id} disconnected")
-        self._finish("CLIENT_INITIATED_DISCONNECT")
+        self._finish(CLIENT_INITIATED)
 
     def _violation(self, event: mqtt.Violation) -> None:
         who = self.client_id or self.address
@@ -466,6 +482,10 @@ class DeviceConnection:
             return
         will, self._will = self._will, None
         core_session.close(self._session.session_expiry)
+        if self.client_id is not None and self._session_identifier is not None:
+            self._gateway.lifecycle.disconnected(
+                self.client_id, self.principal, self._session_identifier, self.disconnect_reason
+            )
         if will is None or self._clean_farewell:
             return
         # No later than the end of the session (MQTT-3.1.3.2.2).

@@ -1,6 +1,7 @@
 """The device gateway: listens with mutual TLS, and knows who is connected."""
 
 import asyncio
+import errno
 import ssl
 from collections.abc import Callable, Sequence
 
@@ -8,6 +9,7 @@ from stepbridge.clock import Clock
 from stepbridge.iot.access import Access
 from stepbridge.iot.broker.connection import DeviceConnection
 from stepbridge.iot.broker.core import Core, CoreSession, Safe
+from stepbridge.iot.broker.lifecycle import Lifecycle
 from stepbridge.iot.broker.tls import TlsConnection
 from stepbridge.iot.broker.trust import prepare, trust
 from stepbridge.iot.broker.wheel import TimerWheel
@@ -17,6 +19,7 @@ from stepbridge.iot.mqtt.reason import ReasonCode
 from stepbridge.trace import Trace
 
 _BACKLOG = 1024
+_UNAVAILABLE = (errno.EADDRINUSE, errno.EACCES)
 
 Accept = Callable[[Message, CoreSession | None], Safe]
 
@@ -36,6 +39,7 @@ class Gateway:
         self.accept = accept
         self.wheel = TimerWheel(clock)
         self.wills = DelayedWills(clock)
+        self.lifecycle = Lifecycle(clock, lambda message: accept(message, None))
         self._trace = trace
         self._context = context
         self._connections: set[DeviceConnection] = set()
@@ -48,29 +52,38 @@ class Gateway:
         """Let holders of this certificate (PEM or DER), or of one it signed, through the TLS handshake."""
         trust(self._context, certificate)
 
-    async def start(self, host: str, ports: Sequence[int]) -> list[int]:
-        """Listen; the answer is the ports, where 0 has become a free one.  Raises OSError if one is taken."""
+    async def start(self, host: str, port: int, more_ports: Sequence[int]) -> list[int]:
+        """Listen; the answer is the ports that are listened on.
+
+        If `port` is taken, a free one is used instead; those of `more_ports` that cannot be had are left out.  The
+        trace tells both.  Raises OSError if `host` is no address of this machine.
+        """
         loop = asyncio.get_running_loop()
         try:
-            for port in ports:
-                self._servers.append(await loop.create_server(self._new_connection, host, port, backlog=_BACKLOG))
-        except OSError:
-            self._stop_listening()
-            raise
+            server = await loop.create_server(self._new_connection, host, port, backlog=_BACKLOG)
+        except OSError as error:
+            if error.errno not in _UNAVAILABLE:
+                raise
+            server = await loop.create_server(self._new_connection, host, 0, backlog=_BACKLOG)
+            instead = server.sockets[0].getsockname()[1]
+            self.tell("port-taken", f"MQTT port {port} is not available ({error.strerror}): using {instead} instead")
+        self._servers.append(server)
+        for each in more_ports:
+            try:
+                self._servers.append(await loop.create_server(self._new_connection, host, each, backlog=_BACKLOG))
+            except OSError as error:
+                self.tell("port-taken", f"MQTT is not offered on port {each} too: {error.strerror}")
         return [server.sockets[0].getsockname()[1] for server in self._servers]
 
     async def stop(self) -> None:
         """Tell every client that the server shuts down, and close all."""
-        self._stop_listening()
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
         for connection in list(self._connections):
             connection.shut_down("the emulator stops")
         self.wheel.stop()
         self.wills.stop()
-
-    def _stop_listening(self) -> None:
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
 
     def _new_connection(self) -> TlsConnection:
         return TlsConnection(self._context, DeviceConnection(self))
