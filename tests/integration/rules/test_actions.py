@@ -325,7 +325,7 @@ def test_http_needs_a_confirmed_destination(moto: MotoBackend, endpoint: tuple[s
 
     async def test(world: World) -> None:
         sent = asyncio.Event()
-        world.trace.listen(lambda hop: hop.event == "destination-confirmation" and sent.set())
+        world.trace.listen(lambda hop: sent.set() if hop.event == "destination-confirmation" else None)
         action: dict[str, Any] = {"url": url + "/in/${topic(2)}", "confirmationUrl": url + "/in"}
         action["headers"] = [{"key": "x-n", "value": "${n}"}]
         await world.create("SELECT * FROM 'a/+'", {"http": action})
