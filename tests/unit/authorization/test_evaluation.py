@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stepbridge.authorization import (
     IAM_IDENTITY,
@@ -20,6 +22,7 @@ from stepbridge.authorization import (
     explain,
     parse_policy,
 )
+from stepbridge.authorization.conditions import OPERATORS
 from stepbridge.authorization.device_context import CertificateFacts, ThingFacts, device_context
 
 ARN = "arn:aws:iot:us-east-1:123456789012"
@@ -292,3 +295,38 @@ def test_five_values_of_a_certificate_attribute() -> None:
     assert len(context.get(f"{key}.List") or ()) == 5
     assert context.get("iot:Certificate.SerialNumber") == ("77",)
     assert context.get("iot:Certificate.AvailableKeys") == (key, "iot:Certificate.SerialNumber")
+
+
+_ELEMENTS = ["Version", "Statement", "Effect", "Action", "Resource", "NotResource", "Principal", "Sid", "Condition"]
+_WORDS = ["2012-10-17", "Allow", "Deny", "iot:*", "*", f"{ARN}:topic/${{iot:ClientId}}/?", "${", "StringLike", "Null"]
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(_WORDS) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(_ELEMENTS + _WORDS) | st.text(max_size=5), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+_STATEMENT = st.fixed_dictionaries(
+    {"Effect": st.sampled_from(["Allow", "Deny"]), "Action": st.just("*"), "Resource": _JSON},
+    optional={"Condition": st.dictionaries(st.sampled_from(sorted(OPERATORS)), st.dictionaries(st.text(), _JSON))},
+)
+
+
+@given(
+    st.just({"Version": "2012-10-17"}).flatmap(lambda head: _STATEMENT.map(lambda s: head | {"Statement": s})) | _JSON,
+    st.sampled_from([IOT, IAM_IDENTITY, IAM_RESOURCE, IAM_TRUST]),
+    st.text(),
+)
+def test_any_document_is_refused_or_can_be_evaluated(source: Any, dialect: Dialect, resource: str) -> None:
+    try:
+        policy = parse_policy("p", json.dumps(source), dialect)
+    except MalformedPolicyError:
+        return
+    request = Request("iot:Publish", resource, Context({"iot:ClientId": ("*",), "": ("1", "b")}))
+    explain([policy], request, evaluate([policy], request))
+
+
+def test_a_number_with_thousands_of_digits() -> None:
+    with pytest.raises(MalformedPolicyError):
+        parse_policy("p", '{"Version": ' + "1" * 5000 + "}", IAM_IDENTITY)

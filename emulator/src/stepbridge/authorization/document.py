@@ -20,7 +20,7 @@ _PRINCIPAL_ELEMENTS = frozenset({"Principal", "NotPrincipal"})
 _PRINCIPAL_KINDS = frozenset({"AWS", "Service", "Federated", "CanonicalUser"})
 
 
-class MalformedPolicyError(ValueError):
+class MalformedPolicyError(Exception):
     """A document that AWS refuses.
 
     `reason` says what is wrong in AWS's words where those are known, `place` where (`Statement[2].Effect`, or a line
@@ -156,6 +156,8 @@ def _load(document: str | dict[str, Any], dialect: Dialect) -> object:
         raise MalformedPolicyError("Invalid policy syntax.", place) from None
     except RecursionError:
         raise MalformedPolicyError("Invalid policy syntax.", "nested too deeply") from None
+    except ValueError as error:  # a number with thousands of digits
+        raise MalformedPolicyError("Invalid policy syntax.", str(error)) from None
 
 
 def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

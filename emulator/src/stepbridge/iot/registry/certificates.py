@@ -158,18 +158,25 @@ class CertificateService(RegistryService):
 
     def _find_authority(self, der: bytes, parsed: ParsedCertificate, pem: str | None) -> str:
         """The id of the registered authority that has signed a certificate."""
-        rows = self._store.query("SELECT id, pem FROM iot_authority WHERE subject = ?", (parsed.issuer,))
+        rows = self._store.query("SELECT id, pem, status FROM iot_authority WHERE subject = ?", (parsed.issuer,))
         if pem is not None:
             wanted = certificate_id(_read(pem, "caCertificatePem")[0])
             rows = [row for row in rows if row["id"] == wanted]
-        for row in rows:
-            if is_issued_by(der, certificate_der(row["pem"])):
-                return str(row["id"])
-        raise AwsError(
-            "CertificateValidationException",
-            f"The certificate is not signed by a CA certificate registered here (its issuer is {parsed.issuer}). "
-            "Register the CA with RegisterCACertificate, or use RegisterCertificateWithoutCA.",
-        )
+        issuers = [row for row in rows if is_issued_by(der, certificate_der(row["pem"]))]
+        if not issuers:
+            raise AwsError(
+                "CertificateValidationException",
+                f"The certificate is not signed by a CA certificate registered here (its issuer is {parsed.issuer}). "
+                "Register the CA with RegisterCACertificate, or use RegisterCertificateWithoutCA.",
+            )
+        if len(issuers) > 1:
+            raise AwsError(
+                "CertificateConflictException",
+                "More than one registered CA certificate has this subject and key: give the one as caCertificatePem.",
+            )
+        if issuers[0]["status"] != "ACTIVE":
+            raise AwsError("CertificateStateException", f"The CA certificate is not ACTIVE. Id: {issuers[0]['id']}")
+        return str(issuers[0]["id"])
 
     async def _store_own(self, pem: str, *, active: bool) -> tuple[str, str]:
         der = certificate_der(pem)
