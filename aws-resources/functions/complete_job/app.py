@@ -11,7 +11,7 @@ from typing import Any
 
 import boto3
 
-logger = logging.getLogger()
+logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
 
 stepfunctions = boto3.client("stepfunctions")

@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 
-logger = logging.getLogger()
+logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
 
 # Without an endpoint in the environment boto3 calls data-ats.iot.<region>.amazonaws.com, which serves every account

@@ -65,10 +65,10 @@ class TestDispatch:
         assert app.iot_data.meta.endpoint_url == "http://127.0.0.1:4566"
 
     def test_does_not_log_the_token(self, app: ModuleType, iot_data: Stubber, caplog: pytest.LogCaptureFixture) -> None:
-        caplog.set_level(logging.DEBUG, logger="root")
+        caplog.set_level(logging.INFO)
         iot_data.add_response("publish", {})
         app.handler({"TaskToken": TOKEN, "Input": {}}, None)
-        logged = [record.getMessage() for record in caplog.records if record.name == "root"]
+        logged = [record.getMessage() for record in caplog.records if record.name == app.__name__]
         assert logged
         assert TOKEN not in "".join(logged)
 

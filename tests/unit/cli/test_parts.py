@@ -50,6 +50,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         for document in documents:
             self.wfile.write(json.dumps(document).encode() + b"\n")
+        if documents is HOPS:
+            self.rfile.read(1)  # the trace goes on until the client hangs up
 
     def do_POST(self) -> None:
         """Answer an AWS call."""

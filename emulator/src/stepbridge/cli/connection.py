@@ -1,10 +1,11 @@
 """How a command finds the running emulator, and talks to it."""
 
+import contextlib
 import http.client
 import json
 import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -94,7 +95,7 @@ def find_emulator(endpoint: str | None, data_dir: Path) -> Connection:
         ) from None
 
 
-@contextmanager
+@contextlib.contextmanager
 def get(url: str, path: str, timeout: float | None = None) -> Iterator[http.client.HTTPResponse]:
     """GET `path` of an emulator.  `timeout` in seconds.  Raises OSError and HTTPException."""
     try:
@@ -105,14 +106,19 @@ def get(url: str, path: str, timeout: float | None = None) -> Iterator[http.clie
     if not host or parts.scheme != "http":
         raise CommandError(f"The endpoint {url} is not an http:// URL, as 'stepbridge up' prints it.")
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    connection.connect()
+    channel = connection.sock
     try:
         connection.request("GET", path)
         yield connection.getresponse()
     finally:
+        # Wakes a thread that reads the answer: close alone would wait for it.
+        with contextlib.suppress(OSError):
+            channel.shutdown(socket.SHUT_RDWR)
         connection.close()
 
 
-@contextmanager
+@contextlib.contextmanager
 def aws_errors(doing: str) -> Iterator[None]:
     """Turn what botocore raises into a CommandError that says what was being done."""
     from botocore.exceptions import BotoCoreError, ClientError
