@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 
-from stepbridge.clock import SystemClock
+from stepbridge.clock import Clock, SystemClock
 from stepbridge.iot.access import Admission, Connection, Decision
 from stepbridge.iot.broker import Broker, EmbeddedCore
 from stepbridge.iot.message import Message
@@ -196,17 +196,17 @@ class World:
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(TIMEOUT)
 
-    def start(self) -> None:
+    def start(self, clock: Clock | None = None) -> None:
         async def begin() -> None:
-            clock = SystemClock()
+            time = clock or SystemClock()
             self.store = Store(self.database)
-            trace = Trace(clock)
+            trace = Trace(time)
             trace.listen(self._hop)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self._server.certificate, self._server.key)
-            core = EmbeddedCore(self.store, clock, trace)
+            core = EmbeddedCore(self.store, time, trace)
             settings = Settings(self.database.parent, mqtt_port=0)
-            self.broker = Broker(settings, self.store, clock, trace, self.registry, core, context, more_ports=(0,))
+            self.broker = Broker(settings, self.store, time, trace, self.registry, core, context, more_ports=(0,))
             self.broker.trust(self.authority.path.read_bytes())
             self.broker.listen(self._accept)
             await self.broker.start()

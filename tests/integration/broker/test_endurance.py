@@ -1,0 +1,120 @@
+"""Clients that fall silent, that do not read, that hang up in the middle: the gateway outlives them all."""
+
+import socket
+from typing import Any
+
+import pytest
+
+from stepbridge.clock import ManualClock
+from stepbridge.iot.mqtt import packets as p
+from stepbridge.iot.mqtt.codec import encode
+
+
+@pytest.fixture
+def clock(world: Any) -> ManualClock:
+    """The world begins anew, on a clock that stands still."""
+    clock = ManualClock()
+    world.stop()
+    world.start(clock)
+    return clock
+
+
+def advance(world: Any, clock: ManualClock, seconds: float) -> None:
+    async def move() -> None:
+        clock.advance(seconds)
+
+    world.call(move())
+
+
+def test_silent_client_is_disconnected_at_one_and_a_half_times_its_keep_alive(world: Any, clock: ManualClock) -> None:
+    will = p.Will("wills", b"silent", 1)
+    watcher = world.connected("watcher", keep_alive=0)
+    watcher.subscribe("wills")
+    quiet = world.connected("quiet", version=p.MQTT_5, keep_alive=30, will=will)
+    advance(world, clock, 44)
+    quiet.send(p.Pingreq())
+    assert quiet.receive() == p.Pingresp()
+    advance(world, clock, 44)
+    quiet.send(p.Pingreq())
+    assert quiet.receive() == p.Pingresp()
+    advance(world, clock, 46)
+    assert quiet.receive() == p.Disconnect(0x8D)
+    assert quiet.receive() is None
+    packet = watcher.receive()
+    assert isinstance(packet, p.Publish)
+    assert packet.payload == b"silent"
+    assert "1.5 times its keep-alive of 30 s" in world.told("disconnect")
+
+
+def test_who_never_sends_connect_is_disconnected(world: Any, clock: ManualClock) -> None:
+    secured = world.raw()
+    plain = socket.create_connection(("127.0.0.1", world.port), timeout=10)
+    world.connected("x")  # so that the two before it have been accepted
+    advance(world, clock, 32)
+    assert secured.receive() is None
+    assert plain.recv(1) == b""
+    plain.close()
+    world.told("disconnect", "sent no CONNECT within")
+    world.told("disconnect", "did not finish the TLS handshake")
+
+
+def test_a_client_that_does_not_close_is_cut_off(world: Any, clock: ManualClock) -> None:
+    async def connections() -> int:
+        return len(world.broker._gateway._connections)
+
+    rude = world.connected("x")
+    rude.send(b"\0\0")
+    assert rude.receive() is None
+    assert world.call(connections()) == 1
+    advance(world, clock, 12)
+    assert world.call(connections()) == 0
+
+
+def test_garbage_instead_of_tls(world: Any) -> None:
+    with socket.create_connection(("127.0.0.1", world.port), timeout=10) as plain:
+        plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        while plain.recv(100):
+            pass
+    assert "TLS" in world.told("connect-refused")
+    with socket.create_connection(("127.0.0.1", world.port), timeout=10):
+        pass
+    world.told("connect-refused", "did not finish the handshake")
+    assert world.raw().connect("x") == p.Connack(0)
+
+
+def test_slow_reader_is_bounded_and_harms_nobody(world: Any) -> None:
+    slow = world.connected("slow")
+    slow.subscribe("t", qos=0)
+    writer = world.connected("writer")
+    for number in range(300):
+        writer.send(p.Publish("t", bytes(100_000), 1, packet_id=number + 1))
+        assert writer.receive() == p.Puback(number + 1)
+    assert "slow does not keep up" in world.told("message-dropped")
+    slow.send(p.Pingreq())
+    received = 0
+    while isinstance(slow.receive(), p.Publish):
+        received += 1
+    assert 0 < received < 300
+
+
+def test_slow_reader_with_a_session_gets_everything(world: Any) -> None:
+    slow = world.connected("slow", clean_start=False)
+    slow.subscribe("t")
+    writer = world.connected("writer")
+    for number in range(150):
+        writer.send(p.Publish("t", bytes(100_000), 1, packet_id=number + 1))
+        assert writer.receive() == p.Puback(number + 1)
+    for _ in range(150):
+        packet = slow.receive()
+        assert isinstance(packet, p.Publish)
+        slow.send(p.Puback(packet.packet_id))
+
+
+@pytest.mark.parametrize("version", [p.MQTT_3_1_1, p.MQTT_5])
+def test_one_byte_at_a_time(world: Any, version: int) -> None:
+    raw = world.raw(version=version)
+    for byte in encode(p.Connect("x", version), version):
+        raw.send(bytes((byte,)))
+    answer = raw.receive()
+    assert isinstance(answer, p.Connack)
+    assert answer.code == 0
