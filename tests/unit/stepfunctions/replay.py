@@ -194,7 +194,7 @@ def replay(recording: Recording) -> Execution:
 
 def _outcomes(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """For each scheduled task the events that follow it, in order."""
-    outcomes = []
+    outcomes: list[list[dict[str, Any]]] = []
     of_tasks = [event for event in events if _TASK_EVENT.fullmatch(event["type"])]
     of_tasks.sort(key=lambda event: _ORDER[_TASK_EVENT.fullmatch(event["type"]).group(2)] if event["id"] == [0] else 0)  # type: ignore[union-attr]
     for event in of_tasks:
@@ -213,7 +213,7 @@ _ORDER = {
 
 def _events(task: InvokeTask, outcome: list[dict[str, Any]]) -> Iterator[Event | None]:
     for event in outcome:
-        details = next((value for name, value in event.items() if name.endswith("EventDetails")), {})
+        details: dict[str, Any] = next((value for name, value in event.items() if name.endswith("EventDetails")), {})
         output = details.get("output")
         if isinstance(output, str):
             output = json.loads(output)

@@ -4,11 +4,10 @@ https://docs.aws.amazon.com/step-functions/latest/dg/concepts-input-output-filte
 """
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 from stepbridge.clock import iso_timestamp
-from stepbridge.stepfunctions.interpreter.execution import ExecutionContext
+from stepbridge.stepfunctions.interpreter.execution import Environment, ExecutionContext
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.interpreter.state import Branch, ExecutionState
 from stepbridge.stepfunctions.language.definition import ROOT, Number, RetryableState, State
@@ -71,7 +70,7 @@ def make_scope(
     branch: Branch,
     definition: State,
     value: Json,
-    random: Callable[[], float],
+    environment: Environment,
     *,
     token: str | None = None,
     item: list[Json] | None = None,
@@ -82,8 +81,9 @@ def make_scope(
         input=value,
         context=lambda: context_object(state.context, state.input, branch, definition, token, item),
         variables=visible_variables(state, branch),
-        random=random,
+        random=environment.random.random,
         states={"input": branch.input, **states},
+        now=environment.now,
     )
 
 

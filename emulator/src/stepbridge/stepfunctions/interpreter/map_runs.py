@@ -57,6 +57,7 @@ def make_plan(
             "context": scope.context(),
             "variables": dict(scope.variables),
             "states": scope.states,
+            "now": scope.now,
         },
     }
     if batcher is not None:
@@ -158,7 +159,7 @@ def _select(definition: Map, plan: dict[str, Json], index: int, item: Json, rand
         return item
     saved = plan["Scope"]
     context = {**saved["context"], "Map": {"Item": {"Index": index, "Value": item}}}
-    scope = Scope(saved["input"], lambda: context, saved["variables"], random, saved["states"])
+    scope = Scope(saved["input"], lambda: context, saved["variables"], random, saved["states"], saved["now"])
     return definition.item_selector.evaluate(scope)
 
 

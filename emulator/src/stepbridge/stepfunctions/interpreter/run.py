@@ -85,7 +85,7 @@ class Run:
 
     def scope(self, branch: Branch, value: Json, **more: Any) -> Scope:
         """The scope of the branch's state, with `value` as `$`."""
-        return make_scope(self.state, branch, self.definition_of(branch), value, self.environment.random.random, **more)
+        return make_scope(self.state, branch, self.definition_of(branch), value, self.environment, **more)
 
     def effective_input(self, branch: Branch) -> Json:
         """The state's input after InputPath."""

@@ -145,7 +145,8 @@ class StateTest:
                 return self.context_override
             return context_object(self.execution, self.input, branch, self.state, token)
 
-        return Scope(value, context, self.variables, self.environment.random.random, {"input": self.input, **states})
+        known = {"input": self.input, **states}
+        return Scope(value, context, self.variables, self.environment.random.random, known, self.environment.now)
 
     def _inspect(self, name: str, value: Json) -> None:
         self.inspection[name] = to_text(value)

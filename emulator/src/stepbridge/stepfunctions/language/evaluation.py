@@ -29,7 +29,8 @@ class Scope:
     """The values that expressions may refer to.
 
     `input` is `$`; `context` makes the context object `$$`; `variables` are the workflow's variables in sight;
-    `states` is JSONata's `$states` without its context; `random` gives chance.
+    `states` is JSONata's `$states` without its context; `random` gives chance, `now` is the time in seconds since the
+    epoch.
     """
 
     input: Json
@@ -37,3 +38,4 @@ class Scope:
     variables: Mapping[str, Json]
     random: Callable[[], float]
     states: dict[str, Json] = field(default_factory=dict)
+    now: float = 0.0

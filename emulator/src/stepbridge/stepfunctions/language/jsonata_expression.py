@@ -19,8 +19,8 @@ from stepbridge.stepfunctions.language.intrinsics import HASHES, random_uuid
 from stepbridge.stepfunctions.language.values import Json, is_number, to_text, type_name
 
 # Long enough for any honest expression, short enough that a runaway one cannot hold up the emulator.
-_TIME_LIMIT_MILLISECONDS = 5_000
-_RECURSION_LIMIT = 400
+TIME_LIMIT_MILLISECONDS = 2_000
+_RECURSION_LIMIT = 500
 _MAXIMUM_RANGE = 1_000
 
 
@@ -122,6 +122,7 @@ def _message(problem: Any) -> str:
 def _bindings(scope: Scope) -> Any:
     library = _library()
     frame = library.Jsonata.static_frame.__class__(None)
+    frame.set_runtime_bounds(TIME_LIMIT_MILLISECONDS, _RECURSION_LIMIT)
     for name, value in scope.variables.items():
         frame.bind(name, _from_json(value))
     states = {name: _from_json(value) for name, value in scope.states.items()}
@@ -162,7 +163,7 @@ def _to_json(value: Any) -> Json:
 
 # --- The functions that Step Functions adds --------------------------------------------------------------------------
 
-_FUNCTION_NAMES = ("partition", "range", "hash", "random", "uuid", "parse")
+_FUNCTION_NAMES = ("partition", "range", "hash", "random", "uuid", "parse", "now", "millis")
 
 
 def _functions(scope: Scope) -> dict[str, Callable[..., Any]]:
@@ -180,6 +181,11 @@ def _functions(scope: Scope) -> dict[str, Callable[..., Any]]:
         "random": random,
         "uuid": lambda: random_uuid(scope.random),
         "parse": _parse,
+        # The library reads a clock of its own; all time here comes from the event.
+        "now": lambda picture=None, zone=None: _library().Functions.datetime_from_millis(
+            int(scope.now * 1000), picture, zone
+        ),
+        "millis": lambda: int(scope.now * 1000),
     }
 
 

@@ -1,0 +1,187 @@
+"""What CreateStateMachine refuses, in AWS's words."""
+
+import json
+from typing import Any
+
+import pytest
+
+from stepbridge.stepfunctions import language
+from stepbridge.stepfunctions.language.definition import Map, Parallel, Task
+
+SCHEMA = "SCHEMA_VALIDATION_FAILED"
+LAMBDA = "arn:aws:lambda:us-east-1:111111111111:function:f"
+
+
+def one(state: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"StartAt": "S", "States": {"S": state, **more}}
+
+
+def found(definition: Any, **options: bool) -> list[tuple[str, str, str | None]]:
+    text = definition if isinstance(definition, str) else json.dumps(definition)
+    return [(entry.code, entry.message, entry.location) for entry in language.validate(text, **options)]
+
+
+PASS = {"Type": "Pass", "End": True}
+
+REFUSED: list[tuple[str, Any, list[tuple[str, str, str | None]]]] = [
+    ("no terminal state", one({"Type": "Pass", "Next": "B"}, B={"Type": "Pass", "Next": "S"}),
+     [("MISSING_END_STATE", "Workflow has no terminal state", None)]),
+    ("unreachable", one(PASS, C=PASS), [("MISSING_TRANSITION_TARGET", 'State "C" is not reachable.', "/States/C")]),
+    ("dangling Next and nothing else", one({"Type": "Pass", "Next": "NOPE"}),
+     [("MISSING_TRANSITION_TARGET", "Missing 'Next' target: NOPE", "/States/S/Next"),
+      ("MISSING_END_STATE", "Workflow has no terminal state", None)]),
+    ("dangling StartAt", {"StartAt": "X", "States": {"S": PASS}},
+     [("MISSING_TRANSITION_TARGET", "Missing 'Next' target: X", "/StartAt"),
+      ("MISSING_TRANSITION_TARGET", 'State "S" is not reachable.', "/States/S")]),
+    ("dangling choice", one({"Type": "Choice", "Choices": [{"Variable": "$.a", "IsNull": True, "Next": "X"}],
+                             "Default": "E"}, E={"Type": "Succeed"}),
+     [("MISSING_TRANSITION_TARGET", "Missing 'Next' target: X", "/States/S/Choices[0]/Next")]),
+    ("dangling catch", one({"Type": "Task", "Resource": LAMBDA, "End": True,
+                            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "X"}]}),
+     [("MISSING_TRANSITION_TARGET", "Missing 'Next' target: X", "/States/S/Catch[0]/Next")]),
+    ("a target outside the branch", one({"Type": "Parallel", "End": True, "Branches": [
+        {"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "S"}, "B": PASS}}]}),
+     [("MISSING_TRANSITION_TARGET", "Missing 'Next' target: S", "/States/S/Branches[0]/States/A/Next"),
+      ("MISSING_TRANSITION_TARGET", 'State "B" is not reachable.', "/States/S/Branches[0]/States/B")]),
+    ("Next and End", one({"Type": "Pass", "Next": "S", "End": True}),
+     [(SCHEMA, "There should only be one of the following fields: [Next, End]", "/States/S")]),
+    ("neither Next nor End", one({"Type": "Pass"}),
+     [(SCHEMA, "This object should have only one of the following fields: [Next, End]", "/States/S")]),
+    ("a field of another type", one({"Type": "Pass", "End": True, "Catch": []}),
+     [(SCHEMA, "Field 'Catch' is not supported", "/States/S")]),
+    ("an unknown field", {**one(PASS), "Staets": 1}, [(SCHEMA, "Field 'Staets' is not supported", "")]),
+    ("an unknown type", one({"Type": "Pss", "End": True}),
+     [(SCHEMA, ("The field 'Type' should have one of these values: "
+               "[Task, Wait, Pass, Succeed, Fail, Choice, Parallel, Map]"), "/States/S/Type")]),
+    ("no resource", one({"Type": "Task", "End": True}),
+     [(SCHEMA, "These fields are required: [Resource]", "/States/S")]),
+    ("no ARN", one({"Type": "Task", "Resource": "f", "End": True}),
+     [(SCHEMA, "Value is not a valid resource ARN", "/States/S/Resource")]),
+    ("an impossible pattern", one({"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke.sync", "End": True}),
+     [(SCHEMA, ("The resource provided arn:aws:states:::lambda:invoke.sync is not recognized. The value is not a valid "
+               "resource ARN, or the resource is not available in this region."), "/States/S/Resource")]),
+    ("no function name", one({"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {},
+                              "End": True}),
+     [(SCHEMA, "The field 'FunctionName' is required but was missing", "/States/S/Parameters")]),
+    ("an invalid path", one({"Type": "Pass", "OutputPath": "Test", "End": True}),
+     [(SCHEMA, "Value must be a valid JSONPath.", "/States/S/OutputPath")]),
+    ("an invalid reference path", one({"Type": "Pass", "ResultPath": "$.a[*]", "End": True}),
+     [(SCHEMA, "Value is not a Reference Path that can be applied to state output", "/States/S/ResultPath")]),
+    ("a field that is no path", one({"Type": "Pass", "Assign": {"v.$": "Test"}, "End": True}),
+     [(SCHEMA, "The value for the field 'v.$' must be a valid JSONPath or a valid intrinsic function call",
+       "/States/S/Assign")]),
+    ("a rule without Next", one({"Type": "Choice", "Choices": [{"Variable": "$", "IsNull": True}], "Default": "E"},
+                                E={"Type": "Succeed"}),
+     [(SCHEMA, "These fields are required: [Next]", "/States/S/Choices[0]")]),
+    ("no choices", one({"Type": "Choice", "Choices": [], "Default": "E"}, E={"Type": "Succeed"}),
+     [(SCHEMA, "Value cannot be empty", "/States/S/Choices")]),
+    ("States.ALL among others", one({"Type": "Task", "Resource": LAMBDA, "End": True,
+                                     "Retry": [{"ErrorEquals": ["States.ALL", "E"]}]}),
+     [(SCHEMA, "States.ALL must appear alone and at end of list", "/States/S/Retry[0]/ErrorEquals")]),
+    ("an unknown jitter", one({"Type": "Task", "Resource": LAMBDA, "End": True,
+                               "Retry": [{"ErrorEquals": ["E"], "JitterStrategy": "SOME"}]}),
+     [(SCHEMA, "Value should be one of the following: [NONE, FULL]", "/States/S/Retry[0]/JitterStrategy")]),
+    ("two timeouts", one({"Type": "Task", "Resource": LAMBDA, "End": True, "TimeoutSeconds": 1,
+                          "TimeoutSecondsPath": "$.t"}),
+     [(SCHEMA, "There should only be one of the following fields: [TimeoutSeconds, TimeoutSecondsPath]",
+       "/States/S")]),
+    ("two waits", one({"Type": "Wait", "Seconds": 1, "SecondsPath": "$.s", "End": True}),
+     [(SCHEMA, "There should only be one of the following fields: [SecondsPath, Seconds, TimestampPath, Timestamp]",
+       "/States/S")]),
+    ("a context path where none may be", one({"Type": "Map", "MaxConcurrencyPath": "$$.Execution.Input.n",
+                                              "ItemProcessor": {"StartAt": "I", "States": {"I": PASS}}, "End": True}),
+     [(SCHEMA, "Value is not a Reference Path", "/States/S/MaxConcurrencyPath")]),
+    ("a JSONata field in JSONPath", one({"Type": "Pass", "Output": {}, "End": True}),
+     [(SCHEMA, ("The QueryLanguage is set to 'JSONPath', but field 'Output' is only supported for the 'JSONata' "
+               "QueryLanguage"), "/States/S")]),
+    ("a JSONPath field in JSONata", {**one({"Type": "Pass", "InputPath": "$", "End": True}),
+                                     "QueryLanguage": "JSONata"},
+     [(SCHEMA, ("The QueryLanguage is set to 'JSONata', but field 'InputPath' is only supported for the 'JSONPath' "
+               "QueryLanguage"), "/States/S")]),
+    ("JSONPath in a JSONata machine", {**one({**PASS, "QueryLanguage": "JSONPath"}), "QueryLanguage": "JSONata"},
+     [(SCHEMA, "'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state machine", "/States/S")]),
+    ("the language of a processor", one({"Type": "Map", "End": True, "ItemProcessor": {
+        "QueryLanguage": "JSONata", "StartAt": "I", "States": {"I": PASS}}}),
+     [(SCHEMA, "Field 'QueryLanguage' is not supported", "/States/S/ItemProcessor")]),
+    ("an expression that does not parse", {**one({**PASS, "Output": "{% 1 + %}"}), "QueryLanguage": "JSONata"},
+     [("INVALID_JSONATA_EXPRESSION", "Unexpected end of expression", "/States/S/Output")]),
+    ("an expression that wants a bracket", {**one({**PASS, "Output": "{% a[1,2) %}"}), "QueryLanguage": "JSONata"},
+     [("INVALID_JSONATA_EXPRESSION", 'Expected "]", got ","', "/States/S/Output")]),
+    ("an expression that is not closed", {**one({**PASS, "Output": {"a": "{% 1"}}), "QueryLanguage": "JSONata"},
+     [(SCHEMA, "JSONata string must start with {% and end with %}", "/States/S/Output/a")]),
+    ("a distributed map without its type", one({"Type": "Map", "End": True, "ItemProcessor": {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED"}, "StartAt": "I", "States": {"I": PASS}}}),
+     [(SCHEMA, "These fields are required: [ExecutionType]", "/States/S/ItemProcessor/ProcessorConfig")]),
+    ("the same name twice", one({"Type": "Parallel", "End": True, "Branches": [
+        {"StartAt": "A", "States": {"A": PASS}}, {"StartAt": "A", "States": {"A": PASS}}]}),
+     [("DUPLICATE_STATE_NAME", "Duplicate State name: A", "/States/S/Branches[1]/States/A")]),
+    ("no object", "[]", [(SCHEMA, "Definition must be a valid JSON object", None)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("definition", "expected"), [pytest.param(*case[1:], id=case[0]) for case in REFUSED])
+def test_a_definition_is_refused(definition: Any, expected: list[tuple[str, str, str | None]]) -> None:
+    assert found(definition) == expected
+
+
+def test_all_findings_are_told_at_once() -> None:
+    definition = one({"Type": "Pass", "InputPath": "x", "OutputPath": "y", "End": True})
+    with pytest.raises(language.InvalidDefinition) as refused:
+        language.parse(json.dumps(definition))
+    assert refused.value.message == (
+        "Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: Value must be a valid JSONPath. at "
+        "/States/S/InputPath, SCHEMA_VALIDATION_FAILED: Value must be a valid JSONPath. at /States/S/OutputPath'"
+    )
+
+
+def test_no_terminal_state_in_the_message() -> None:
+    with pytest.raises(language.InvalidDefinition, match="MISSING_END_STATE: Workflow has no terminal state at null"):
+        language.parse(json.dumps(one({"Type": "Pass", "Next": "S"})))
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken", "End": True},
+         "Express state machine does not support '.waitForTaskToken' service integration"),
+        ({"Type": "Task", "Resource": "arn:aws:states:us-east-1:111111111111:activity:a", "End": True},
+         "Express state machine does not support Activity ARN"),
+    ],
+)  # fmt: skip
+def test_what_express_does_not_do(state: dict[str, Any], message: str) -> None:
+    assert found(one(state), express=True) == [(SCHEMA, message, "/States/S/Resource")]
+    assert found(one(state)) == []
+
+
+def test_branches_speak_the_language_of_the_machine() -> None:
+    inner = {"StartAt": "I", "States": {"I": PASS}}
+    definition = language.parse(
+        json.dumps(one({"Type": "Map", "QueryLanguage": "JSONata", "ItemProcessor": inner, "End": True}))
+    )
+    assert definition.states["S"].language == "JSONata"
+    assert definition.states["I"].language == "JSONPath"
+
+
+def test_the_tree() -> None:
+    branch = {"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": LAMBDA, "End": True}}}
+    inner = {"Iterator": {"StartAt": "M", "States": {"M": PASS}}, "Type": "Map", "End": True}
+    definition = language.parse(json.dumps(one({"Type": "Parallel", "Branches": [branch], "Next": "N"}, N=inner)))
+    assert isinstance(definition.states["S"], Parallel)
+    assert isinstance(definition.states["N"], Map)
+    assert [task.name for task in definition.tasks()] == ["T"]
+    assert isinstance(definition.states["T"], Task)
+
+
+def test_variable_references() -> None:
+    definition = one(
+        {"Type": "Pass", "Assign": {"a": 1}, "Next": "C"},
+        C={"Type": "Choice", "Choices": [{"Variable": "$a", "NumericEqualsPath": "$b", "Next": "J"}], "Default": "J"},
+        J={"Type": "Pass", "QueryLanguage": "JSONata", "Next": "F",
+           "Output": "{% ($x := $a; $map($items, function($v) { $v + $x + $count($list) }); $states.input) %}"},
+        F={"Type": "Fail", "ErrorPath": "States.Format('{}', $err)", "CausePath": "$cause.text"},
+    )  # fmt: skip
+    references = language.parse(json.dumps(definition)).variable_references
+    assert references["C"] == ("a", "b")
+    assert set(references["J"]) == {"a", "items", "list"}
+    assert references["F"] == ("err", "cause")
+    assert "S" not in references

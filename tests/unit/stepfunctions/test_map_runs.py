@@ -1,0 +1,112 @@
+"""Distributed Maps: from what a reader read to the inputs of the children."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+from tests.unit.stepfunctions.replay import execute
+
+from stepbridge.stepfunctions.interpreter import map_runs
+from stepbridge.stepfunctions.interpreter.messages import StartMapRun
+from stepbridge.stepfunctions.language.definition import Map
+from stepbridge.stepfunctions.language.evaluation import EvaluationError
+
+GIVEN = {"InputType": "CSV", "CSVHeaderLocation": "GIVEN", "CSVHeaders": ["a", "b"]}
+FIRST_ROW = {"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW"}
+
+
+@pytest.mark.parametrize(
+    ("config", "content", "items"),
+    [
+        ({"InputType": "JSON"}, "[1, 2, 3]", [1, 2, 3]),
+        ({"InputType": "JSON", "MaxItems": 2}, "[1, 2, 3]", [1, 2]),
+        ({"InputType": "JSON", "MaxItems": 0}, "[1, 2, 3]", [1, 2, 3]),
+        ({"InputType": "JSON", "ItemsPointer": "/a/b"}, '{"a": {"b": [1]}}', [1]),
+        ({"InputType": "JSONL"}, '{"a": 1}\n\n{"a": 2}\n', [{"a": 1}, {"a": 2}]),
+        (FIRST_ROW, "a,b\n1,2\n3\n", [{"a": "1", "b": "2"}, {"a": "3", "b": ""}]),
+        (GIVEN, "1,2,3\n", [{"a": "1", "b": "2"}]),
+        ({**GIVEN, "CSVDelimiter": "PIPE"}, "1|2\n", [{"a": "1", "b": "2"}]),
+    ],
+)
+def test_items_of_a_file(config: dict[str, Any], content: str, items: list[Any]) -> None:
+    assert map_runs.read_items(config, content.encode()) == items
+
+
+@pytest.mark.parametrize(
+    ("config", "content"), [({"InputType": "JSON"}, "{"), ({"InputType": "JSON"}, "1"), (FIRST_ROW, "")]
+)
+def test_a_file_without_items(config: dict[str, Any], content: str) -> None:
+    with pytest.raises(EvaluationError) as failed:
+        map_runs.read_items(config, content.encode())
+    assert failed.value.error == "States.ItemReaderFailed"
+
+
+def planned(**fields: Any) -> tuple[Map, dict[str, Any]]:
+    processor = {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+        "StartAt": "I",
+        "States": {"I": {"Type": "Pass", "End": True}},
+    }
+    state = {"Type": "Map", "ItemProcessor": processor, "ItemsPath": "$.items", "End": True, **fields}
+    execution = execute({"StartAt": "S", "States": {"S": state}}, {"items": [1, 2, 3], "x": "y", "n": 2})
+    (command,) = [command for command in execution.commands if isinstance(command, StartMapRun)]
+    definition = execution.definition.states["S"]
+    assert isinstance(definition, Map)
+    plan: dict[str, Any] = json.loads(json.dumps(command.plan))
+    return definition, plan
+
+
+def inputs(**fields: Any) -> list[Any]:
+    definition, plan = planned(**fields)
+    return map_runs.child_inputs(definition, plan, plan["Items"], random.Random(0).random)
+
+
+def test_an_item_is_a_childs_input() -> None:
+    assert inputs() == [1, 2, 3]
+
+
+def test_the_item_selector() -> None:
+    selector = {"i.$": "$$.Map.Item.Index", "v.$": "$$.Map.Item.Value", "x.$": "$.x"}
+    assert inputs(ItemSelector=selector)[1] == {"i": 1, "v": 2, "x": "y"}
+
+
+def test_batches() -> None:
+    assert inputs(ItemBatcher={"MaxItemsPerBatchPath": "$.n", "BatchInput": {"x.$": "$.x"}}) == [
+        {"BatchInput": {"x": "y"}, "Items": [1, 2]},
+        {"BatchInput": {"x": "y"}, "Items": [3]},
+    ]
+    assert inputs(ItemBatcher={"MaxInputBytesPerBatch": 4}) == [{"Items": [1, 2]}, {"Items": [3]}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "failed", "exceeds"),
+    [
+        ({}, 0, False),
+        ({}, 1, True),
+        ({"ToleratedFailureCount": 2}, 2, False),
+        ({"ToleratedFailureCount": 2}, 3, True),
+        ({"ToleratedFailurePercentage": 50}, 5, False),
+        ({"ToleratedFailurePercentage": 50}, 6, True),
+        ({"ToleratedFailurePercentage": 100}, 10, False),
+    ],
+)
+def test_tolerance(fields: dict[str, Any], failed: int, exceeds: bool) -> None:
+    assert map_runs.exceeds_tolerance(planned(**fields)[1], 10, failed) is exceeds
+
+
+def test_the_reader_and_writer_are_evaluated() -> None:
+    reader = {
+        "Resource": "arn:aws:states:::s3:getObject",
+        "ReaderConfig": {"InputType": "JSON", "MaxItemsPath": "$.n"},
+        "Parameters": {"Bucket": "b", "Key.$": "$.x"},
+    }
+    writer = {"Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Bucket": "b", "Prefix.$": "$.x"}}
+    plan = planned(ItemReader=reader, ResultWriter=writer)[1]
+    assert plan["Items"] is None
+    assert plan["ItemReader"] == {
+        "Resource": "arn:aws:states:::s3:getObject",
+        "Parameters": {"Bucket": "b", "Key": "y"},
+        "ReaderConfig": {"InputType": "JSON", "MaxItems": 2},
+    }
+    assert plan["ResultWriter"]["Parameters"] == {"Bucket": "b", "Prefix": "y"}
