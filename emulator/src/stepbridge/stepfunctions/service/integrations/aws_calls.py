@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
 
 from stepbridge.api.errors import AwsError
+from stepbridge.api.validation import validate
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.service.integrations.call import TaskError
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import new_request_id, to_json
@@ -24,12 +25,34 @@ class AwsCalls(Protocol):
     async def call(self, service: str, operation: str, **members: Any) -> dict[str, Any]: ...
 
 
+async def make(calls: AwsCalls, operation: OperationModel, parameters: Json) -> dict[str, Any]:
+    """Call `operation` with `parameters` as a definition writes them.  Raises AwsError, also for what is missing."""
+    service = operation.service_model.service_name
+    shape = operation.input_shape
+    members = to_members(shape, parameters)
+    unknown = [name for name in members if shape is None or name not in shape.members]
+    if unknown:
+        raise TaskError("States.Runtime", f"The field '{unknown[0]}' is not supported by Step Functions")
+    if service == "sqs":
+        for name in shape.required_members if shape is not None else ():
+            if name not in members:
+                message = f"The request must contain the parameter {name}."
+                raise AwsError("MissingParameter", message, status=400)
+    validate(service, shape, members)
+    return await calls.call(service, operation.name, **members)
+
+
 def to_members(shape: Shape | None, value: Json) -> Any:
-    """Parameters as a definition writes them, as members of the API: names in its spelling, blobs as bytes."""
+    """Parameters as a definition writes them, as members of the API: names in its spelling, blobs as bytes.
+
+    A parameter that is null is one that is not there.
+    """
     if isinstance(shape, StructureShape) and isinstance(value, Mapping):
         names = {_pascal(name): name for name in shape.members}
         return {
-            names.get(key, key): to_members(shape.members.get(names.get(key, key)), item) for key, item in value.items()
+            names.get(key, key): to_members(shape.members.get(names.get(key, key)), item)
+            for key, item in value.items()
+            if item is not None
         }
     if isinstance(shape, ListShape) and isinstance(value, list):
         return [to_members(shape.member, item) for item in value]

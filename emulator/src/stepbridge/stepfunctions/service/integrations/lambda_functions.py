@@ -74,11 +74,13 @@ class LambdaInvoke:
 
     async def __call__(self, call: TaskCall) -> Json:
         parameters = call.parameters
-        payload = to_json(parameters["Payload"]).encode() if "Payload" in parameters else b""
+        payload = parameters.get("Payload")
+        if payload is not None and not isinstance(payload, str):  # text is JSON already
+            payload = to_json(payload)
         try:
             result = await self._invoker.invoke(
                 parameters["FunctionName"],
-                payload,
+                (payload or "").encode(),
                 qualifier=parameters.get("Qualifier"),
                 invocation_type=parameters.get("InvocationType", "RequestResponse"),
                 client_context=parameters.get("ClientContext"),

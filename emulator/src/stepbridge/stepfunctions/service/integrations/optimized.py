@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from stepbridge.api.errors import AwsError
 from stepbridge.api.models import operation_model
 from stepbridge.stepfunctions.interpreter.messages import Json
-from stepbridge.stepfunctions.service.integrations.aws_calls import AwsCalls, refused, to_members, to_output
+from stepbridge.stepfunctions.service.integrations.aws_calls import AwsCalls, make, refused, to_output
 from stepbridge.stepfunctions.service.integrations.call import TaskCall, TaskError
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import http_metadata, new_request_id, to_json
 
@@ -49,9 +49,8 @@ class ServiceTask:
     async def __call__(self, call: TaskCall) -> Json:
         action = self._action
         operation = operation_model(action.service, action.operation)
-        members = to_members(operation.input_shape, call.parameters)
         try:
-            answer = await self._calls.call(action.service, action.operation, **members)
+            answer = await make(self._calls, operation, call.parameters)
         except AwsError as error:
             raise refused(action.error_prefix, action.sdk_service, operation, error) from None
         output = to_output(operation.output_shape, answer, milliseconds=True)
@@ -68,7 +67,7 @@ class PutEvents:
     async def __call__(self, call: TaskCall) -> Json:
         operation = operation_model("events", "PutEvents")
         try:
-            answer = await self._calls.call("events", "PutEvents", **to_members(operation.input_shape, call.parameters))
+            answer = await make(self._calls, operation, call.parameters)
         except AwsError as error:
             raise refused("EventBridge", "AmazonCloudWatchEvents", operation, error) from None
         output = to_output(operation.output_shape, answer, milliseconds=True)

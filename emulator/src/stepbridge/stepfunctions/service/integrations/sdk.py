@@ -13,9 +13,9 @@ from stepbridge.api.models import has_operation, operation_model, service_model
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.service.integrations.aws_calls import (
     AwsCalls,
+    make,
     refused_by_sdk,
     sdk_name,
-    to_members,
     to_output,
 )
 from stepbridge.stepfunctions.service.integrations.call import TaskCall
@@ -65,9 +65,7 @@ class SdkTask:
         operation = self._operation
         service = operation.service_model.service_name
         try:
-            answer = await self._calls.call(
-                service, operation.name, **to_members(operation.input_shape, call.parameters)
-            )
+            answer = await make(self._calls, operation, call.parameters)
         except AwsError as error:
             raise refused_by_sdk(sdk_name(service_model(service).service_id), operation, error) from None
         return to_output(operation.output_shape, answer, milliseconds=False)
