@@ -131,6 +131,13 @@ def test_thing_groups_form_a_tree(run: Run) -> None:
         groups = await client.names("list_thing_groups_for_thing", "thingGroups", "groupName", thingName="t")
         assert groups == ["line", "office"]
         assert (await client.refused("delete_thing_group", thingGroupName="hall")).code == "InvalidRequestException"
+        change = {"thingName": "t", "thingGroupsToRemove": ["office"], "thingGroupsToAdd": ["hall"]}
+        assert (await client.refused("update_thing_groups_for_thing", **change)).code == "InvalidRequestException"
+        assert len(await client.names("list_thing_groups_for_thing", "thingGroups", "groupName", thingName="t")) == 2
+        change = {"thingName": "t", "thingGroupsToRemove": ["line"], "thingGroupsToAdd": ["hall"]}
+        await client.call("update_thing_groups_for_thing", **change)
+        groups = await client.names("list_thing_groups_for_thing", "thingGroups", "groupName", thingName="t")
+        assert groups == ["hall", "office"]
         await client.call("delete_thing", thingName="t")
         await client.call("delete_thing_group", thingGroupName="line")
         await client.call("delete_thing_group", thingGroupName="line")
@@ -291,6 +298,8 @@ def test_a_customers_authority_is_registered_with_proof_of_its_key(run: Run) -> 
         error = await client.refused("delete_ca_certificate", certificateId=answer["certificateId"])
         assert error.code == "CertificateStateException"
         await client.call("update_ca_certificate", certificateId=answer["certificateId"], newStatus="INACTIVE")
+        error = await client.refused("register_certificate", certificatePem=signed_certificate("late", authority))
+        assert error.code == "CertificateStateException"
         await client.call("delete_ca_certificate", certificateId=answer["certificateId"])
 
     run(scenario)

@@ -53,7 +53,9 @@ class AuthorizationService(RegistryService):
         policies = [compiled(name, document) for name, document in effective.items()]
         results: list[dict[str, Any]] = []
         for info in request["authInfos"]:
-            context = self._context(certificate, connection, connecting=info.get("actionType") == "CONNECT")
+            if "actionType" not in info:
+                raise invalid("Each of authInfos needs an actionType.")
+            context = self._context(certificate, connection, connecting=info["actionType"] == "CONNECT")
             results += [self._result(policies, info, resource, context) for resource in info["resources"]]
         return {"authResults": results}
 

@@ -148,6 +148,7 @@ class ThingGroupService(RegistryService):
     async def add_thing_to_thing_group(self, caller: Caller, request: Members) -> Members:
         """Raises ResourceNotFoundException, InvalidRequestException."""
         thing, group = self._member(request)
+        self._check_addition(thing, group, self._groups_of(thing))
         self._add(thing, group)
         await self._finish()
         return {}
@@ -164,6 +165,10 @@ class ThingGroupService(RegistryService):
         thing = self._thing(request.get("thingName"))
         removed = [self._group(name)["name"] for name in request.get("thingGroupsToRemove", [])]
         added = [self._group(name)["name"] for name in request.get("thingGroupsToAdd", [])]
+        groups = self._groups_of(thing) - set(removed)
+        for group in added:  # all is checked before anything is written
+            self._check_addition(thing, group, groups)
+            groups.add(group)
         for group in removed:
             self._remove(thing, group)
         for group in added:
@@ -201,9 +206,12 @@ class ThingGroupService(RegistryService):
         )
         return present(things=[row["thing"] for row in rows], nextToken=token)
 
-    def _add(self, thing: str, group: str) -> None:
+    def _groups_of(self, thing: str) -> set[str]:
         rows = self._store.query("SELECT thing_group FROM iot_thing_group_member WHERE thing = ?", (thing,))
-        groups = {row["thing_group"] for row in rows}
+        return {row["thing_group"] for row in rows}
+
+    def _check_addition(self, thing: str, group: str, groups: set[str]) -> None:
+        """Whether a thing that is in `groups` may be in `group` too."""
         if group in groups:
             return
         if len(groups) >= _MOST_GROUPS_OF_A_THING:
@@ -213,7 +221,9 @@ class ThingGroupService(RegistryService):
         for other in groups:
             if self._core.group_and_ancestors(other)[-1] == root:
                 raise invalid(f"Thing {thing} is already in thing group {other} of the same hierarchy as {group}")
-        self._store.execute("INSERT INTO iot_thing_group_member VALUES (?, ?)", (thing, group))
+
+    def _add(self, thing: str, group: str) -> None:
+        self._store.execute("INSERT OR IGNORE INTO iot_thing_group_member VALUES (?, ?)", (thing, group))
 
     def _remove(self, thing: str, group: str) -> None:
         self._store.execute("DELETE FROM iot_thing_group_member WHERE thing = ? AND thing_group = ?", (thing, group))
