@@ -90,7 +90,8 @@ def test_parameters_take_only_what_is_safe_in_arns_and_sql(
     assert bool(re.fullmatch(template["Parameters"][parameter]["AllowedPattern"], value)) is allowed
 
 
-def test_the_transform_yields_what_aws_will_create(template: dict[str, Any]) -> None:
+def test_the_transform_yields_what_aws_will_create(template: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     # samtranslator changes what it is given, and wants artefacts where `sam package` puts them.
     packaged = json.loads(json.dumps(template))
     for resource in packaged["Resources"].values():
