@@ -3,6 +3,7 @@
 import json
 import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +35,36 @@ def iot(stepbridge: EmulatorProcess) -> Any:
     )
 
 
-def connects(endpoints: dict[str, Any], directory: Path, certificate: str, key: ec.EllipticCurvePrivateKey) -> bool:
-    """Whether a device with this certificate gets through CONNECT."""
+def device(
+    endpoints: dict[str, Any], directory: Path, certificate: str, key: ec.EllipticCurvePrivateKey
+) -> mqtt.Client | None:
+    """A device with this certificate that has got through CONNECT, or None if it has not."""
     (directory / "device.pem").write_text(certificate)
     (directory / "device.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="device")
     client.tls_set(endpoints["root_ca"], str(directory / "device.pem"), str(directory / "device.key"))
     try:
         client.connect(endpoints["mqtt_host"], endpoints["mqtt_port"])
-        deadline = time.monotonic() + 10
-        while not client.is_connected() and time.monotonic() < deadline:
-            if client.loop(0.1) != mqtt.MQTT_ERR_SUCCESS:
-                return False
-        return client.is_connected()
+        return client if loops_until(client, client.is_connected) else None
     except (ssl.SSLError, ConnectionError):
-        return False
-    finally:
+        return None
+
+
+def loops_until(client: mqtt.Client, condition: Callable[[], bool]) -> bool:
+    """Run the client until the condition holds; False if the connection ends before, or after 10 seconds."""
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        if client.loop(0.1) != mqtt.MQTT_ERR_SUCCESS:
+            return condition()
+    return condition()
+
+
+def connects(endpoints: dict[str, Any], directory: Path, certificate: str, key: ec.EllipticCurvePrivateKey) -> bool:
+    """Whether a device with this certificate gets through CONNECT."""
+    client = device(endpoints, directory, certificate, key)
+    if client is not None:
         client.disconnect()
+    return client is not None
 
 
 def wait_until_active(iot: Any, identifier: str) -> None:
@@ -96,7 +110,7 @@ def test_what_boto3_gets(iot: Any) -> None:
     assert result["authResults"][0]["authDecision"] == "ALLOWED"
 
 
-def test_a_self_signed_certificate_is_admitted_once_it_is_registered(
+def test_a_self_signed_certificate_is_admitted_while_it_is_registered_and_active(
     stepbridge: EmulatorProcess, iot: Any, tmp_path: Path
 ) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
@@ -104,8 +118,10 @@ def test_a_self_signed_certificate_is_admitted_once_it_is_registered(
     assert not connects(stepbridge.endpoints, tmp_path, certificate, key)
     answer = iot.register_certificate_without_ca(certificatePem=certificate, status="ACTIVE")
     attach_policy(iot, answer["certificateArn"])
-    assert connects(stepbridge.endpoints, tmp_path, certificate, key)
+    client = device(stepbridge.endpoints, tmp_path, certificate, key)
+    assert client is not None
     iot.update_certificate(certificateId=answer["certificateId"], newStatus="REVOKED")
+    assert loops_until(client, lambda: not client.is_connected()), "revocation closes the connection"
     assert not connects(stepbridge.endpoints, tmp_path, certificate, key)
 
 
