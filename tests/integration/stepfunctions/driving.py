@@ -12,6 +12,7 @@ from stepbridge.api.service import Caller, Members
 from stepbridge.clock import Clock, ManualClock
 from stepbridge.settings import Settings
 from stepbridge.stepfunctions.service import StepFunctionsService, TaskIntegrations
+from stepbridge.stepfunctions.service.integrations import AwsCalls
 from stepbridge.store import Store
 from stepbridge.trace import Trace
 
@@ -69,14 +70,14 @@ class Functions:
 class Emulator:
     """A Step Functions service on a database file, with boto3's names for its operations."""
 
-    def __init__(self, path: Path | None, clock: Clock | None = None) -> None:
+    def __init__(self, path: Path | None, clock: Clock | None = None, calls: AwsCalls | None = None) -> None:
         self.clock = clock if clock is not None else ManualClock()
         self.store = Store(path)
         self.trace = Trace(self.clock, keep=10_000)
         self.functions = Functions()
         settings = Settings(data_dir=path.parent if path else Path())
         self.service = StepFunctionsService(
-            settings, self.store, self.clock, self.trace, TaskIntegrations(self.functions)
+            settings, self.store, self.clock, self.trace, TaskIntegrations(self.functions, calls)
         )
 
     async def __aenter__(self) -> "Emulator":
