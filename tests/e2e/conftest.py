@@ -1,10 +1,9 @@
 """One emulator with `aws-resources/` deployed, for all end-to-end tests."""
 
-import subprocess
 from collections.abc import Iterator
 
 import pytest
-from tests.e2e.harness import ROOT, Deployment, command, start_worker
+from tests.e2e.harness import ROOT, Deployment, Worker, command
 
 from stepbridge.testing import EmulatorProcess
 
@@ -32,9 +31,8 @@ def deployment(stepbridge: EmulatorProcess, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def worker(stepbridge: EmulatorProcess, deployment: Deployment) -> Iterator[subprocess.Popen[str]]:
-    """The on-prem worker as its own process, connected."""
-    process = start_worker(stepbridge, deployment)
+def worker(deployment: Deployment) -> Iterator[Worker]:
+    """The on-prem worker, waiting for jobs."""
+    process = Worker(deployment)
     yield process
-    process.terminate()
-    assert process.wait(15) == 0
+    process.stop()

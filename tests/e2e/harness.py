@@ -1,6 +1,7 @@
 """What the end-to-end tests share: devices with real certificates, the worker's process, and ways to wait."""
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -62,26 +63,26 @@ def command(emulator: EmulatorProcess, *arguments: str) -> subprocess.CompletedP
     )
 
 
-def start_worker(stepbridge: EmulatorProcess, deployment: Deployment) -> subprocess.Popen[str]:
-    """Start the worker; it connects and subscribes by itself, its session is persistent."""
-    files = {name: next(deployment.device.glob(pattern)) for name, pattern in DEVICE_FILES.items()}
-    return subprocess.Popen(
-        [sys.executable, "-m", "onprem_worker"],
-        env={
-            "ENDPOINT": stepbridge.endpoints["mqtt_host"],
-            "PORT": str(stepbridge.endpoints["mqtt_port"]),
-            "CA_FILE": str(files["root"]),
-            "DEVICE_CERT": str(files["certificate"]),
-            "PRIVATE_KEY": str(files["key"]),
-            "CLIENT_ID": deployment.outputs["ClientId"],
-            "SUBSCRIBE_TOPIC": deployment.outputs["SubscribeTopic"],
-            "SUBMIT_TOPIC": deployment.outputs["SubmitTopic"],
-        },
-        text=True,
-    )
+class Worker:
+    """The on-prem worker as its own process, with the environment that `stepbridge device create` wrote for it."""
 
+    def __init__(self, deployment: Deployment) -> None:
+        lines = (deployment.device / "worker.env").read_text().splitlines()
+        environment = dict(shlex.split(line)[0].split("=", 1) for line in lines)
+        self._log = deployment.device / f"worker-{time.monotonic_ns()}.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen([sys.executable, "-m", "onprem_worker"], env=environment, stderr=log)
+        # Before its first subscription nobody keeps jobs for it, here or on AWS.
+        wait_until(lambda: "Waiting for jobs" in self._log.read_text(), "the worker's subscription")
 
-DEVICE_FILES = {"root": "*CA*.pem", "certificate": "*certificate*", "key": "*private*"}
+    def stop(self) -> None:
+        """Stop it as an orchestrator does; it must end by itself."""
+        self._process.terminate()
+        assert self._process.wait(15) == 0, self._log.read_text()
+
+    def log(self) -> str:
+        """What it has written."""
+        return self._log.read_text()
 
 
 def create_device(emulator: EmulatorProcess, directory: Path, policy: dict[str, Any] | None) -> dict[str, str]:
