@@ -31,6 +31,8 @@ class Bucket:
             if members["Key"] not in self.objects:
                 raise AwsError("NoSuchKey", "The specified key does not exist.", status=404)
             return {"Body": self.objects[members["Key"]]}
+        if service == "logs":
+            return {}
         if operation == "SendMessage":
             return {"MessageId": "1", "MD5OfMessageBody": "2"}
         raise AwsError("Unknown", operation)
@@ -313,3 +315,30 @@ def test_a_message_to_a_queue() -> None:
         assert (output["MessageId"], output["SdkHttpMetadata"]["HttpStatusCode"]) == ("1", 200)
 
     run(scenario, bucket)
+
+
+def test_an_execution_is_logged_as_far_as_the_level_says() -> None:
+    bucket = Bucket()
+    group = {"logGroupArn": "arn:aws:logs:us-east-1:123456789012:log-group:/aws/vendedlogs/states/a:*"}
+    failing = {"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "E"}}}
+
+    async def scenario(emulator: Emulator) -> None:
+        for level in ("ALL", "ERROR", "FATAL", "OFF"):
+            configuration = {"level": level, "destinations": [{"cloudWatchLogsLogGroup": group}]}
+            await emulator.ended(
+                await emulator.run(await emulator.create(failing, level, loggingConfiguration=configuration))
+            )
+
+    run(scenario, bucket)
+    logged: dict[str, list[str]] = {}
+    for _, operation, members in bucket.calls:
+        if operation == "PutLogEvents":
+            assert members["logGroupName"] == "/aws/vendedlogs/states/a"
+            entries = [json.loads(event["message"]) for event in members["logEvents"]]
+            assert not any("input" in entry["details"] for entry in entries)
+            logged.setdefault(members["logStreamName"].split("/")[1], []).extend(entry["type"] for entry in entries)
+    assert logged == {
+        "ALL": ["ExecutionStarted", "FailStateEntered", "ExecutionFailed"],
+        "ERROR": ["FailStateEntered", "ExecutionFailed"],
+        "FATAL": ["ExecutionFailed"],
+    }

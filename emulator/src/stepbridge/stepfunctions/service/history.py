@@ -9,7 +9,7 @@ from stepbridge.stepfunctions.interpreter.messages import HistoryEvent
 from stepbridge.store import Store
 
 # The members that are left out of the events with includeExecutionData=false.
-_EXECUTION_DATA = ("input", "output", "parameters", "inputDetails", "outputDetails", "assignedVariables")
+EXECUTION_DATA = ("input", "output", "parameters", "inputDetails", "outputDetails", "assignedVariables")
 
 
 class History:
@@ -86,7 +86,7 @@ def _member(event: HistoryEvent) -> dict[str, Any]:
 
 def _without_data(event: Members) -> Members:
     return {
-        name: {key: value for key, value in details.items() if key not in _EXECUTION_DATA}
+        name: {key: value for key, value in details.items() if key not in EXECUTION_DATA}
         if isinstance(details, dict)
         else details
         for name, details in event.items()

@@ -64,6 +64,7 @@ class Machines:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._parsed: OrderedDict[tuple[int, str | None], language.Definition] = OrderedDict()
+        self._logging: OrderedDict[int, dict[str, Any]] = OrderedDict()
         # Looked at in each step of each execution, hence in memory.
         self.deleting = {row["arn"] for row in store.query("SELECT arn FROM state_machines WHERE status = 'DELETING'")}
 
@@ -89,6 +90,15 @@ class Machines:
         """The role that executions of a revision have."""
         role: str = self._store.query("SELECT role FROM state_machine_revisions WHERE id = ?", (revision,))[0]["role"]
         return role
+
+    def logging(self, revision: int) -> dict[str, Any]:
+        """The loggingConfiguration of a revision; the last ones used stay in memory."""
+        configuration = self._logging.get(revision)
+        if configuration is None:
+            configuration = self._logging[revision] = self.revision(revision).logging
+            if len(self._logging) > _PARSED_DEFINITIONS_KEPT:
+                self._logging.popitem(last=False)
+        return configuration
 
     def definition(self, revision: int, map_state: str | None = None) -> language.Definition:
         """The parsed definition of a revision, or of the children of its distributed Map `map_state`.

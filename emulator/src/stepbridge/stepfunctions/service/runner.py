@@ -38,6 +38,7 @@ from stepbridge.stepfunctions.interpreter.messages import (
 from stepbridge.stepfunctions.language import resources
 from stepbridge.stepfunctions.service import hops
 from stepbridge.stepfunctions.service.activities import Activities
+from stepbridge.stepfunctions.service.execution_logs import ExecutionLogs
 from stepbridge.stepfunctions.service.history import History
 from stepbridge.stepfunctions.service.integrations import TaskCall, TaskError, TaskIntegrations
 from stepbridge.stepfunctions.service.machines import Machines
@@ -93,6 +94,7 @@ class ExecutionRunner:
         self._activities = activities
         self._sealer = sealer
         self._integrations = integrations
+        self._logs = ExecutionLogs(integrations.calls, clock, trace)
         self._timers = Timers(store, clock, lambda execution, timer: self.deliver(execution, TimerFired(timer)))
         self._random = random.Random()  # noqa: S311 - for jitter and States.MathRandom, not for secrets
         self._inbox: deque[tuple[int, Event]] = deque()
@@ -124,6 +126,7 @@ class ExecutionRunner:
         for call in calling:
             call.cancel()
         await asyncio.gather(*calling, return_exceptions=True)
+        await self._logs.close()
 
     def start(
         self,
@@ -138,7 +141,7 @@ class ExecutionRunner:
         definition = self._machines.definition(revision, map_state)
         step = interpreter.start(definition, context, input_text, self._environment(execution))
         self._store.execute("INSERT INTO execution_states (execution, state) VALUES (?, '')", (execution,))
-        self._write(execution, context.execution_arn, context.state_machine_arn, step)
+        self._write(execution, revision, context.execution_arn, context.state_machine_arn, step)
 
     def deliver(self, execution: int, event: Event) -> None:
         """Take an execution one event further.  An execution that has ended ignores it."""
@@ -231,10 +234,11 @@ class ExecutionRunner:
         except Exception as error:  # a fault of the interpreter must not leave an execution hanging
             self._fail(execution, row["arn"], row["machine"], event, error)
             return
-        self._write(execution, row["arn"], row["machine"], step)
+        self._write(execution, row["revision"], row["arn"], row["machine"], step)
 
-    def _write(self, execution: int, arn: str, machine: str, step: Step) -> None:
+    def _write(self, execution: int, revision: int, arn: str, machine: str, step: Step) -> None:
         self._history.append(execution, step.history)
+        self._logs.write(self._machines.logging(revision), machine, arn, step.history)
         finish: FinishExecution | None = None
         for command in step.commands:
             match command:

@@ -18,7 +18,7 @@ class TaskIntegrations:
     """
 
     def __init__(self, lambda_invoker: LambdaInvoker, calls: AwsCalls | None = None) -> None:
-        self._calls = calls
+        self.calls = calls
         self._function = FunctionTask(lambda_invoker)
         self._by_action: dict[str, Integration] = {"lambda:invoke": LambdaInvoke(lambda_invoker)}
         self.map_storage = MapStorage(calls) if calls is not None else None
@@ -37,9 +37,9 @@ class TaskIntegrations:
                 return self._function
             case IntegrationResource(service=service, action=action) if service.startswith("aws-sdk:"):
                 operation = find_operation(service.removeprefix("aws-sdk:"), action)
-                if self._calls is None or operation is None:
+                if self.calls is None or operation is None:
                     return None
-                return SdkTask(self._calls, operation)
+                return SdkTask(self.calls, operation)
             case IntegrationResource(service=service, action=action):
                 return self._by_action.get(f"{service}:{action}")
             case _:
