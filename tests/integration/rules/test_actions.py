@@ -379,3 +379,34 @@ def test_the_engines_logs_are_in_cloudwatch(moto: MotoBackend) -> None:
         ]
 
     assert run(moto, test).failures() == []
+
+
+def test_decoding_protobuf_by_a_descriptor_in_s3(moto: MotoBackend) -> None:
+    # message Reading { string id = 1; } in reading.proto, as protoc describes it
+    field = b"\x0a\x02id\x18\x01\x20\x01\x28\x09"
+    message = b"\x0a\x07Reading\x12" + bytes([len(field)]) + field
+    file = b"\x0a\x0dreading.proto\x22" + bytes([len(message)]) + message
+    descriptors = b"\x0a" + bytes([len(file)]) + file
+
+    async def test(world: World) -> None:
+        call = world.call
+        url = (await call("sqs", "CreateQueue", QueueName="decoded"))["QueueUrl"]
+        await call("s3", "CreateBucket", Bucket="descriptors")
+        await call("s3", "PutObject", Bucket="descriptors", Key="d", Body=descriptors)
+        sql = "SELECT VALUE decode(*, 'proto', 'descriptors', 'd', 'reading.proto', 'Reading') FROM 'a/+'"
+        await world.create(sql, {"sqs": {"roleArn": ROLE, "queueUrl": url}})
+        await world.publish(b"\x0a\x01x")  # no bucket policy yet
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "iot.amazonaws.com"},
+            "Action": "s3:GetObject",
+            "Resource": "arn:aws:s3:::descriptors/*",
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        await call("s3", "PutBucketPolicy", Bucket="descriptors", Policy=policy)
+        await world.publish(b"\x0a\x01x")
+        [received] = (await call("sqs", "ReceiveMessage", QueueUrl=url))["Messages"]
+        assert received["Body"] == '{"id":"x"}'
+
+    [failure] = run(moto, test).failures()
+    assert "no bucket policy of descriptors allows iot.amazonaws.com s3:GetObject on d" in failure

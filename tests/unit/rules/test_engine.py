@@ -247,7 +247,7 @@ def test_an_external_function_is_asked_and_its_answer_used(rules: Rules) -> None
     ("expression", "reason"),
     [
         ("get_secret('s', 'Other', '{role}')", "Other is not SecretString or SecretBinary"),
-        ("get_secret('s', 'SecretString', 'k', '{role}')", "the secret is not JSON with the key k"),
+        ("get_secret('s', 'SecretString', 'k', '{role}')", "the secret is not a JSON object with the key k"),
         ("get_registry_data('ListThings', 't', '{role}')", "ListThings is not one of DescribeThing"),
         ("get_dynamodb('t', 'k', true, '{role}')", "a key value is a String or a number, not true"),
         ("get_dynamodb('t', 'k', nokey, '{role}')", "argument 3 is Undefined"),

@@ -1,15 +1,27 @@
 """Answers to the functions of IoT SQL that ask other services."""
 
 import asyncio
+import base64
+import binascii
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from stepbridge.api.errors import AwsError
+from stepbridge.authorization import (
+    IAM_RESOURCE,
+    Context,
+    MalformedPolicyError,
+    Principal,
+    Request,
+    evaluate,
+    parse_policy,
+)
 from stepbridge.clock import Clock
 from stepbridge.iot.rules.actions import IOT, RuleServices
+from stepbridge.iot.rules.protobuf import Descriptors, ProtobufError
 from stepbridge.iot.rules.roles import Roles
-from stepbridge.iot.rules.sql import UNDEFINED, ExternalCall, Failed, Value
+from stepbridge.iot.rules.sql import UNDEFINED, VERSION_2015, ExternalCall, Failed, Value
 from stepbridge.iot.rules.sql.values import json_text, parse_json, to_text
 from stepbridge.settings import Settings
 
@@ -17,6 +29,9 @@ from stepbridge.settings import Settings
 _LAMBDA_SECONDS = 2.0
 # developerguide/iot-sql-functions.html#iot-sql-function-get-secret: values are cached for up to 15 minutes.
 _SECRET_SECONDS = 900.0
+# developerguide/binary-payloads.html#binary-payloads-protobuf
+_MAX_DESCRIPTORS = 32 * 1024
+_MAX_MESSAGE = 128 * 1024
 
 
 class _Refused(Exception):  # noqa: N818 - the answer becomes Failed
@@ -117,12 +132,15 @@ class ExternalFunctions:
         if kind not in value:
             raise _Refused(f"the secret has no {kind}")
         content = value[str(kind)]
-        text = content.decode(errors="replace") if isinstance(content, bytes) else content
+        if isinstance(content, bytes):
+            if keys:
+                raise _Refused("a SecretBinary has no keys")
+            return json.dumps(base64.b64encode(content).decode())
+        parsed = parse_json(content, VERSION_2015)
         if not keys:
-            return json.dumps(text)
-        parsed = parse_json(text, "2016-03-23")
+            return content if isinstance(parsed, dict) else json.dumps(content)
         if not isinstance(parsed, dict) or to_text(keys[0]) not in parsed:
-            raise _Refused(f"the secret is not JSON with the key {to_text(keys[0])}")
+            raise _Refused(f"the secret is not a JSON object with the key {to_text(keys[0])}")
         return json_text(parsed[_text(keys[0], "the key")])
 
     async def _secret_value(self, name: str, role: str) -> dict[str, Any]:
@@ -132,8 +150,37 @@ class ExternalFunctions:
             known = self._secrets[name, role] = (self._clock.now() + _SECRET_SECONDS, value)
         return known[1]
 
-    async def _decode(self, rule_arn: str, data: Value, scheme: Value, *arguments: Value) -> str:
-        raise _Refused("decoding protobuf is not supported by stepbridge")
+    async def _decode(
+        self, rule_arn: str, data: Value, scheme: Value, bucket: Value, key: Value, file: Value, message_type: Value
+    ) -> str:
+        name, path = _text(bucket, "the bucket"), _text(key, "the object key")
+        try:
+            encoded = base64.b64decode(_text(data, "the message"), validate=True)
+        except binascii.Error as error:
+            raise _Refused("the message is not base64") from error
+        if len(encoded) > _MAX_MESSAGE:
+            raise _Refused(f"the message is longer than {_MAX_MESSAGE} bytes")
+        await self._require_bucket_policy(rule_arn, name, path)
+        descriptors = (await self._services.calls.call("s3", "GetObject", Bucket=name, Key=path))["Body"]
+        if len(descriptors) > _MAX_DESCRIPTORS:
+            raise _Refused(f"the descriptor file is longer than {_MAX_DESCRIPTORS} bytes")
+        try:
+            message = Descriptors(descriptors).decode(_text(file, "the file"), _text(message_type, "the type"), encoded)
+        except (ProtobufError, UnicodeDecodeError) as error:
+            raise _Refused(str(error)) from error
+        return json.dumps(message)
+
+    async def _require_bucket_policy(self, rule_arn: str, bucket: str, key: str) -> None:
+        """There is no role: the bucket itself must let AWS IoT read."""
+        try:
+            document = (await self._services.calls.call("s3", "GetBucketPolicy", Bucket=bucket))["Policy"]
+            policies = [parse_policy("bucket policy", document, IAM_RESOURCE)]
+        except (AwsError, MalformedPolicyError):
+            policies = []
+        context = Context({"aws:SourceArn": (rule_arn,), "aws:SourceAccount": (self._settings.account,)})
+        request = Request("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}", context, Principal("Service", IOT))
+        if not evaluate(policies, request).allowed:
+            raise _Refused(f"no bucket policy of {bucket} allows {IOT} s3:GetObject on {key}")
 
     async def _require(self, role: Value, rule_arn: str, action: str, resource: str) -> None:
         await self._roles.require(_text(role, "the role"), rule_arn, action, resource)

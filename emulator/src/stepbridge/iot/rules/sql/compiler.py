@@ -151,6 +151,8 @@ class Compiler:
             return lambda frame: UNDEFINED
         if node.name == "encode" and node.arguments[0] == Star() and not names.is_nested:
             return _encode_payload(arguments[1])
+        if node.name == "decode" and node.arguments[0] == Star() and not names.is_nested:
+            arguments[0] = _encoded_for_proto(arguments[1])
         if node.name == "get_or_default":
             arguments[0] = _undefined_on_failure(arguments[0])
         return _apply(function.compute, arguments)
@@ -229,6 +231,16 @@ def _apply(compute: Callable[..., Value], arguments: list[Compiled]) -> Compiled
 
 def _encode_payload(scheme: Compiled) -> Compiled:
     return lambda frame: encode_bytes(frame.evaluation.input.payload, scheme(frame))
+
+
+def _encoded_for_proto(scheme: Compiled) -> Compiled:
+    # decode(*, 'proto', …) takes the payload as it came, other schemes a string.
+    def evaluate(frame: Frame) -> Value:
+        if scheme(frame) == "proto":
+            return encode_bytes(frame.evaluation.input.payload, "base64")
+        return frame.value
+
+    return evaluate
 
 
 def _undefined_on_failure(value: Compiled) -> Compiled:
