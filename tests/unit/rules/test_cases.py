@@ -45,6 +45,11 @@ CASE = {"id": "c", "sql": "SELECT x FROM 'a/+' WHERE x > 1", "topic": "a/b", "pa
             True,
             "no stub for it",
         ),
+        (
+            {"template": "${@v}", "sql": "SET @v = x + 1 SELECT *", "expected": {"template_output": "3"}},
+            True,
+            "3",
+        ),
         ({"template": "t/${x}", "expected": {"template_output": "t/2"}}, True, "t/2"),
     ],
 )

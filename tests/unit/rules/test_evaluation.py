@@ -178,6 +178,11 @@ def test_variables_are_found_once_and_where_they_are_needed() -> None:
     assert outcome.payload == b'{"t":6,"p":7,"l":[6,6]}'
 
 
+def test_a_variable_has_at_most_128_kib() -> None:
+    outcome = _run("SET @v = x SELECT @v AS v", {"x": "a" * 131_071})
+    assert outcome == Failed("the value of @v is longer than 131072 bytes")
+
+
 def test_chance_is_an_input() -> None:
     sql = "SELECT newuuid() AS a, newuuid() AS b, rand() AS r FROM 'a/#'"
     first, again, other = _run(sql, {}, seed=1), _run(sql, {}, seed=1), _run(sql, {}, seed=2)

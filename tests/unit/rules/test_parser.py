@@ -104,6 +104,11 @@ def test_a_version_that_does_not_exist_is_refused() -> None:
         ("a/${", 5, "expected an expression but found the end"),
         ("a/${x", 6, "expected an operator or the '}' that closes the substitution template"),
         ("a/${nosuch()}", 5, "there is no function nosuch"),
+        (
+            "${decode(*, 'proto', 'b', 'k', 'f', 'm')}",
+            3,
+            "decode of protobuf is not supported in substitution templates",
+        ),
         ("${@v}", 3, "the variable @v is not set"),
     ],
 )

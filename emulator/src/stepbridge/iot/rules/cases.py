@@ -5,10 +5,10 @@ A file of cases is a JSON array of objects (or one such object):
     {"id": "hot", "sql": "SELECT temp FROM 'a/+' WHERE temp > 50", "topic": "a/1",
      "payload": {"temp": 60}, "expected": {"temp": 60}}
 
-`template` in place of `sql` tries a substitution template.  Optional: `sql_version` (2016-03-23 unless it says
-otherwise), `payload_encoding` (`json`, `text`, `base64`), `context` (`timestamp`, `clientid`, `accountid`, `principal`,
-`sourceip`, `traceid`, `rule_name`, `protocol`, `mqtt5`, and `stubs`: what external functions answer), `expected_text`
-(the exact bytes), `compare` (`json`, `exact_text`, `exact_number`, `raw_bytes`, `approx:<relative error>`) and
+`template` in place of `sql` (or beside it, for its variables) tries a substitution template.  Optional: `sql_version`
+(2016-03-23 unless it says otherwise), `payload_encoding` (`json`, `text`, `base64`), `context` (`timestamp`, `clientid`,
+`accountid`, `principal`, `sourceip`, `traceid`, `protocol`, `mqtt5`, and `stubs`: what external functions answer),
+`expected_text` (the exact bytes), `compare` (`json`, `exact_text`, `exact_number`, `raw_bytes`, `approx:<relative error>`) and
 `alternatives` (other right answers).  `expected` is the outgoing JSON value, or one of `{"no_match": true}`,
 `{"undefined": true}`, `{"rule_error": true}`, `{"sql_error": true}`, `{"base64_output": …}`, `{"template_output": …}`.
 """
@@ -90,11 +90,13 @@ def try_template(
     *,
     version: str = VERSION_2016,
     context: Mapping[str, Any] | None = None,
+    sql: str = "SELECT *",
 ) -> str | Failed:
-    """What a substitution template of an action becomes.  Raises SqlError if it is refused."""
-    template = Template(text, version)
+    """What a substitution template of an action becomes, beside the rule's `sql`.  Raises SqlError if it is refused."""
+    statement = Statement(sql, version)
+    template = Template(text, version, statement.variables)
     message, _ = _input(topic, payload, context or {})
-    evaluation = Evaluation(message, version, {})
+    evaluation = statement.start(message)
     stubs = _Stubs((context or {}).get("stubs", {}))
     while isinstance(rendered := template.render(evaluation), ExternalCall):
         stubs.answer(evaluation, rendered)
@@ -160,7 +162,14 @@ def _observe(case: Mapping[str, Any]) -> _Observed:
     try:
         payload = _payload(case)
         if "template" in case:
-            return try_template(case["template"], case["topic"], payload, version=version, context=context)
+            return try_template(
+                case["template"],
+                case["topic"],
+                payload,
+                version=version,
+                context=context,
+                sql=case.get("sql", "SELECT *"),
+            )
         return try_statement(case["sql"], case["topic"], payload, version=version, context=context)
     except SqlError as error:
         return error

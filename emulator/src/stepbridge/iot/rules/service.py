@@ -28,7 +28,7 @@ class TopicRuleService(Service):
         self._clock = engine.clock
 
     async def create_topic_rule(self, caller: Caller, request: Members) -> Members:
-        """Raises SqlParseException, InvalidRequestException, ResourceAlreadyExistsException, LimitExceededException."""
+        """Raises SqlParseException, InvalidRequestException, ResourceAlreadyExistsException."""
         name = request["ruleName"]
         if name in self._engine.rules:
             raise AwsError(
@@ -37,7 +37,7 @@ class TopicRuleService(Service):
                 members={"resourceId": name, "resourceArn": self._engine.arn(name)},
             )
         if len(self._engine.rules) >= MAX_RULES:
-            raise AwsError("LimitExceededException", f"An account has at most {MAX_RULES} rules", status=410)
+            raise AwsError("InvalidRequestException", f"An account has at most {MAX_RULES} rules")
         await self._put(name, request["topicRulePayload"])
         if request.get("tags"):
             set_tags(self._store, self._engine.arn(name), _parsed_tags(request["tags"]))

@@ -11,6 +11,9 @@ from random import Random
 
 from stepbridge.iot.rules.sql.values import UNDEFINED, Value, json_text, parse_json
 
+# developerguide/iot-sql-set.html: "The size limit for the value of each variable is 128 KiB."
+_MAX_VARIABLE = 128 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Mqtt5Properties:
@@ -103,7 +106,10 @@ class Evaluation:
     def variable(self, name: str) -> Value:
         """The value of `@name`, found when it is first needed."""
         if name not in self.values:
-            self.values[name] = self.assignments[name](Frame(self, self.root))
+            value = self.assignments[name](Frame(self, self.root))
+            if len(json_text(value)) > _MAX_VARIABLE:
+                raise Stop(Failed(f"the value of @{name} is longer than {_MAX_VARIABLE} bytes"))
+            self.values[name] = value
         return self.values[name]
 
     def external(self, function: str, arguments: tuple[Value, ...]) -> Value:

@@ -8,7 +8,7 @@ from stepbridge.iot.rules.sql.errors import SqlError
 from stepbridge.iot.rules.sql.evaluation import Compiled, Evaluation, ExternalCall, Failed, Input, Stop
 from stepbridge.iot.rules.sql.parser import parse_statement, parse_template_expression
 from stepbridge.iot.rules.sql.printer import print_expression
-from stepbridge.iot.rules.sql.tree import Attribute, Binary, Column, Expression, Member, Star
+from stepbridge.iot.rules.sql.tree import Attribute, Binary, Call, Column, Expression, Literal, Member, Star, walk
 from stepbridge.iot.rules.sql.values import (
     UNDEFINED,
     VERSION_2015,
@@ -135,6 +135,9 @@ class Template:
         while (start := text.find("${", position)) >= 0:
             self._parts.append(text[position:start])
             expression, position = parse_template_expression(text, start + 2)
+            for node in walk(expression):
+                if isinstance(node, Call) and node.name == "decode" and Literal("proto") in node.arguments:
+                    raise SqlError("decode of protobuf is not supported in substitution templates", text, node.position)
             self.expressions.append(expression)
             self._parts.append(compiler.expression(expression, Names(variables)))
         self._parts.append(text[position:])
