@@ -41,4 +41,4 @@ def evaluate_conditions_of_bucket_policies(account: str) -> None:
             return PermissionResult.NEUTRAL
         return results[evaluate([policy], Request(action, resource, _CONTEXT, owner)).outcome]
 
-    FakeBucket.get_permission = get_permission
+    FakeBucket.get_permission = get_permission  # type: ignore[method-assign, assignment]

@@ -26,7 +26,7 @@ def check_transforms(template: Template) -> None:
             shown = name.get("Name") if isinstance(name, dict) else name
             raise TemplateError(
                 f"No transform named {shown} found. stepbridge has {SERVERLESS} and {LANGUAGE_EXTENSIONS}."
-                f"{template.place('Transform', '')}"
+                f"{template.place('Transform')}"
             )
 
 

@@ -58,8 +58,9 @@ class Template:
         return declared if isinstance(declared, list) else [declared]
 
     def line(self, *path: str | int) -> int | None:
-        """The line, from 1, of the part at `path` or of the nearest part around it; None where nothing is known."""
-        while len(path) > 1:
+        """The line, from 1, of the part at `path` or of the nearest part around it that is not a whole section."""
+        asked = path
+        while len(path) > 1 or path == asked:
             if path in self._lines:
                 return self._lines[path]
             path = path[:-1]
@@ -187,7 +188,7 @@ def _check_shape(template: Template) -> None:
             raise TemplateError(f"Template format error: {name} must be an object.{template.place(name)}")
     for name in ("Hooks", "Rules"):
         if name in body:
-            raise TemplateError(f"The section {name} is not supported by stepbridge{template.place(name, '')}")
+            raise TemplateError(f"The section {name} is not supported by stepbridge{template.place(name)}")
     if not template.resources:
         raise TemplateError("Template format error: At least one Resources member must be defined.")
     for logical_id, resource in template.resources.items():

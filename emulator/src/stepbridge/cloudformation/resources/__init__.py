@@ -13,10 +13,22 @@ from stepbridge.cloudformation.resources.base import ResourceType
 @cache
 def resource_types() -> Mapping[str, type[ResourceType]]:
     """The supported types by name."""
-    from stepbridge.cloudformation.resources import iam, iot, lambda_, logs, s3, sqs, stepfunctions
+    from stepbridge.cloudformation.resources import (
+        dynamodb,
+        events,
+        iam,
+        iot,
+        lambda_,
+        logs,
+        s3,
+        secrets,
+        sns,
+        sqs,
+        stepfunctions,
+    )
 
     return {
         resource_type.type_name: resource_type
-        for module in (iam, iot, lambda_, logs, s3, sqs, stepfunctions)
+        for module in (dynamodb, events, iam, iot, lambda_, logs, s3, secrets, sns, sqs, stepfunctions)
         for resource_type in module.TYPES
     }

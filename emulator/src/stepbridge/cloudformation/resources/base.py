@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 from stepbridge.api.errors import AwsError
 from stepbridge.clock import Clock
+from stepbridge.cloudformation.errors import ResourceError
 from stepbridge.cloudformation.parameters import as_text
 from stepbridge.cloudformation.resources.shapes import KNOWN_AFTER_APPLY, problems, shape_at, to_api
 
@@ -203,6 +204,29 @@ class ResourceType(ABC):
     async def call(self, operation: str, **members: Any) -> dict[str, Any]:
         """An operation of the type's own service."""
         return await self.calls.call(self.service, operation, **members)
+
+    async def call_unless_gone(self, operation: str, **members: Any) -> None:
+        """An operation that takes something away, which may be away already: with its holder, by a failed update."""
+        try:
+            await self.call(operation, **members)
+        except AwsError as error:
+            if not is_not_found(error):
+                raise
+
+    async def refuse_taken(self, name: str, operation: str, **members: Any) -> None:
+        """Raise ResourceError if `operation`, which describes a resource by a name of the template's, finds one.
+
+        For services that answer the creation of what is there already with success: the stack would own, and one day
+        delete, what is not its own.
+        """
+        try:
+            await self.call(operation, **members)
+        except AwsError:
+            return
+        raise ResourceError(
+            f"Resource handler returned message: \"Resource of type '{self.type_name}' with identifier '{name}' "
+            'already exists." (HandlerErrorCode: AlreadyExists)'
+        )
 
 
 def is_not_found(error: AwsError) -> bool:

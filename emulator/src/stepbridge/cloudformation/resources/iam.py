@@ -10,7 +10,6 @@ from stepbridge.cloudformation.resources.base import (
     Properties,
     Property,
     ResourceType,
-    is_not_found,
     shaped,
 )
 from stepbridge.cloudformation.resources.shapes import json_text
@@ -92,14 +91,14 @@ class Role(ResourceType):
     async def _policies(self, name: str, old: Properties, new: Properties) -> None:
         before, after = set(old.get("ManagedPolicyArns", [])), list(new.get("ManagedPolicyArns", []))
         for arn in before - set(after):
-            await self.call("DetachRolePolicy", RoleName=name, PolicyArn=arn)
+            await self.call_unless_gone("DetachRolePolicy", RoleName=name, PolicyArn=arn)
         for arn in after:
             if arn not in before:
                 await self.call("AttachRolePolicy", RoleName=name, PolicyArn=arn)
         documents = _documents(new)
         for policy_name in _documents(old):
             if policy_name not in documents:
-                await self.call("DeleteRolePolicy", RoleName=name, PolicyName=policy_name)
+                await self.call_unless_gone("DeleteRolePolicy", RoleName=name, PolicyName=policy_name)
         for policy_name, document in documents.items():
             await self.call("PutRolePolicy", RoleName=name, PolicyName=policy_name, PolicyDocument=document)
 
@@ -151,11 +150,7 @@ class Policy(ResourceType):
     async def _remove(self, policy_name: str, holders: Iterable[tuple[str, str, str]]) -> None:
         for kind, member, holder in holders:
             named: dict[str, Any] = {member: holder}
-            try:
-                await self.call(f"Delete{kind}Policy", **named, PolicyName=policy_name)
-            except AwsError as error:  # the role may be gone before its policy
-                if not is_not_found(error):
-                    raise
+            await self.call_unless_gone(f"Delete{kind}Policy", **named, PolicyName=policy_name)
 
 
 def _holders(properties: Properties) -> list[tuple[str, str, str]]:
@@ -215,11 +210,7 @@ class ManagedPolicy(ResourceType):
 
     async def delete(self, made: Made, properties: Properties) -> None:
         for holder in _holders(properties):
-            try:
-                await self._attach("Detach", made.physical_id, holder)
-            except AwsError as error:
-                if not is_not_found(error):
-                    raise
+            await self._attach("Detach", made.physical_id, holder)
         for version in (await self.call("ListPolicyVersions", PolicyArn=made.physical_id))["Versions"]:
             if not version["IsDefaultVersion"]:
                 await self.call("DeletePolicyVersion", PolicyArn=made.physical_id, VersionId=version["VersionId"])
@@ -228,7 +219,8 @@ class ManagedPolicy(ResourceType):
     async def _attach(self, verb: str, arn: str, holder: tuple[str, str, str]) -> None:
         kind, member, name = holder
         named: dict[str, Any] = {member: name}
-        await self.call(f"{verb}{kind}Policy", **named, PolicyArn=arn)
+        call = self.call if verb == "Attach" else self.call_unless_gone
+        await call(f"{verb}{kind}Policy", **named, PolicyArn=arn)
 
 
 def _version_number(version: dict[str, Any]) -> int:

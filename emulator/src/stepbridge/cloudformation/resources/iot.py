@@ -22,6 +22,7 @@ class Thing(ResourceType):
     async def create(self, properties: Properties) -> Made:
         members = self.members(properties)
         name = members.pop("thingName", None) or self.generated_name(128)
+        await self.refuse_taken(name, "DescribeThing", thingName=name)
         created = await self.call("CreateThing", thingName=name, **members)
         return Made(name, {"Arn": created["thingArn"], "Id": created["thingId"]})
 
@@ -54,6 +55,7 @@ class ThingType(ResourceType):
         name = members.pop("thingTypeName", None) or self.generated_name(128)
         deprecated = members.pop("undoDeprecate", False)
         tags = {"tags": self.tag_list(properties)} if self.tags(properties) else {}
+        await self.refuse_taken(name, "DescribeThingType", thingTypeName=name)
         created = await self.call("CreateThingType", thingTypeName=name, **tags, **members)
         if deprecated:
             await self.call("DeprecateThingType", thingTypeName=name)
@@ -90,6 +92,7 @@ class ThingGroup(ResourceType):
     async def create(self, properties: Properties) -> Made:
         members = self.members(properties)
         name = members.pop("thingGroupName", None) or self.generated_name(128)
+        await self.refuse_taken(name, "DescribeThingGroup", thingGroupName=name)
         operation = "CreateDynamicThingGroup" if "queryString" in members else "CreateThingGroup"
         tags = {"tags": self.tag_list(properties)} if self.tags(properties) else {}
         created = await self.call(operation, thingGroupName=name, **tags, **members)

@@ -10,7 +10,6 @@ from stepbridge.cloudformation.resources.base import (
     Properties,
     Property,
     ResourceType,
-    is_not_found,
     shaped,
 )
 from stepbridge.cloudformation.resources.shapes import json_text, problems, shape_at, to_api
@@ -74,12 +73,7 @@ class Bucket(ResourceType):
         name = properties.get("BucketName") or self.generated_name(63, lower=True)
         region = self.stack.region
         place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-        try:
-            await self.call("HeadBucket", Bucket=name)
-        except AwsError:
-            pass
-        else:  # us-east-1 would answer the owner's CreateBucket with success
-            raise AwsError("BucketAlreadyExists", f"{name} already exists")
+        await self.refuse_taken(name, "HeadBucket", Bucket=name)
         await self.call("CreateBucket", Bucket=name, **place)
         try:
             await self._configure(name, {}, properties)
@@ -165,11 +159,7 @@ class BucketPolicy(ResourceType):
         return await self.create(new)
 
     async def delete(self, made: Made, properties: Properties) -> None:
-        try:
-            await self.call("DeleteBucketPolicy", Bucket=properties["Bucket"])
-        except AwsError as error:
-            if not is_not_found(error):
-                raise
+        await self.call_unless_gone("DeleteBucketPolicy", Bucket=properties["Bucket"])
 
 
 TYPES = (Bucket, BucketPolicy)

@@ -37,6 +37,7 @@ class Queue(ResourceType):
     async def create(self, properties: Properties) -> Made:
         fifo = as_text(properties.get("FifoQueue", "false")) == "true"
         name = properties.get("QueueName") or (self.generated_name(75) + ".fifo" if fifo else self.generated_name(80))
+        await self.refuse_taken(name, "GetQueueUrl", QueueName=name)
         attributes = _queue_attributes(properties) | ({"FifoQueue": "true"} if fifo else {})
         tags = {"tags": self.tags(properties)} if self.tags(properties) else {}
         url = (await self.call("CreateQueue", QueueName=name, Attributes=attributes, **tags))["QueueUrl"]

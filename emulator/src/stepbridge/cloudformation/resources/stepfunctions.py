@@ -71,6 +71,8 @@ class StateMachine(ResourceType):
         if tags:
             members["tags"] = tags
         definition = await self._definition(properties)
+        arn = self.stack.arn("states", f"stateMachine:{name}")
+        await self.refuse_taken(name, "DescribeStateMachine", stateMachineArn=arn)
         created = await self.call("CreateStateMachine", name=name, definition=definition, **members)
         return self._made(created["stateMachineArn"], created)
 
@@ -213,6 +215,9 @@ class Activity(ResourceType):
 
     async def create(self, properties: Properties) -> Made:
         tags = {"tags": self.tag_list(properties, "key", "value")} if self.tags(properties) else {}
+        name = properties["Name"]
+        arn = self.stack.arn("states", f"activity:{name}")
+        await self.refuse_taken(name, "DescribeActivity", activityArn=arn)
         arn = (await self.call("CreateActivity", **self.members(properties), **tags))["activityArn"]
         return Made(arn, {"Arn": arn, "Name": properties["Name"]})
 

@@ -1,0 +1,318 @@
+"""Stacks from the first call to the last event, with moto carrying out the resources."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from tests.integration.cloudformation.bench import Bench, Run, queue, template
+
+from stepbridge.store import Store
+
+# An IoT thing cannot be called this, and only the service knows.
+FAILING = {"Type": "AWS::IoT::ThingPrincipalAttachment", "Properties": {"ThingName": "none", "Principal": "none"}}
+
+
+def test_create_with_references_outputs_and_exports(bench: Run) -> None:
+    async def scenario(one: Bench) -> None:
+        resources = {
+            "Main": queue(
+                RedrivePolicy={"deadLetterTargetArn": {"Fn::GetAtt": ["Dead", "Arn"]}, "maxReceiveCount": 3},
+                VisibilityTimeout={"Ref": "Seconds"},
+            ),
+            "Dead": queue(),
+            "Off": queue(QueueName="off") | {"Condition": "Never"},
+        }
+        status = await one.create(
+            "first",
+            resources,
+            Parameters={"Seconds": {"Type": "Number", "Default": 45}},
+            Conditions={"Never": {"Fn::Equals": ["a", "b"]}},
+            Outputs={"Url": {"Value": {"Ref": "Main"}, "Export": {"Name": {"Fn::Sub": "${AWS::StackName}-url"}}}},
+        )
+        assert status == "CREATE_COMPLETE"
+        stack = (await one.call("describe_stacks", StackName="first"))["Stacks"][0]
+        url = stack["Outputs"][0]["OutputValue"]
+        assert stack["Outputs"] == [{"OutputKey": "Url", "OutputValue": url, "ExportName": "first-url"}]
+        assert url.rpartition("/")[2].startswith("first-Main-")
+        attributes = (await one.calls.call("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=["All"]))[
+            "Attributes"
+        ]
+        assert attributes["VisibilityTimeout"] == "45"
+        assert json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"].split(":")[-1].startswith("first-Dead-")
+        assert [event[:2] for event in await one.events("first")] == [
+            ("first", "CREATE_IN_PROGRESS"),
+            ("Dead", "CREATE_IN_PROGRESS"),
+            ("Dead", "CREATE_IN_PROGRESS"),
+            ("Dead", "CREATE_COMPLETE"),
+            ("Main", "CREATE_IN_PROGRESS"),
+            ("Main", "CREATE_IN_PROGRESS"),
+            ("Main", "CREATE_COMPLETE"),
+            ("first", "CREATE_COMPLETE"),
+        ]
+        assert len(await one.queues()) == 2
+
+        importing = {
+            "Copy": queue(
+                QueueName={
+                    "Fn::Join": [
+                        "-",
+                        ["of", {"Fn::Select": [4, {"Fn::Split": ["/", {"Fn::ImportValue": "first-url"}]}]}],
+                    ]
+                }
+            )
+        }
+        assert await one.create("second", importing) == "CREATE_COMPLETE"
+        refusal = await one.refused("delete_stack", StackName="first")
+        assert refusal.message == "Export first-url cannot be deleted as it is in use by second"
+        await one.call("delete_stack", StackName="second")
+        await one.service.settled()
+        await one.call("delete_stack", StackName="first")
+        await one.service.settled()
+        assert await one.queues() == []
+        refusal = await one.refused("describe_stacks", StackName="first")
+        assert (refusal.code, refusal.message) == ("ValidationError", "Stack with id first does not exist")
+
+    bench(scenario)
+
+
+def test_a_failed_creation_leaves_nothing_behind(bench: Run) -> None:
+    async def scenario(one: Bench) -> None:
+        resources = {"A": queue(), "B": queue() | {"DependsOn": "A"}, "C": FAILING | {"DependsOn": "B"}}
+        assert await one.create("failing", resources) == "ROLLBACK_COMPLETE"
+        events = await one.events("failing")
+        failed = next(event for event in events if event[1] == "CREATE_FAILED")
+        assert failed[0] == "C"
+        assert "HandlerErrorCode: NotFound" in (failed[2] or "")
+        assert (
+            "failing",
+            "ROLLBACK_IN_PROGRESS",
+            "The following resource(s) failed to create: [C]. Rollback requested by user.",
+        ) in events
+        deleted = [event[0] for event in events if event[1] == "DELETE_COMPLETE"]
+        assert deleted == ["B", "A"]  # in the reverse order of their creation
+        assert await one.queues() == []
+        refusal = await one.refused("update_stack", StackName="failing", TemplateBody=template({"A": queue()}))
+        assert refusal.message.endswith("is in ROLLBACK_COMPLETE state and can not be updated.")
+
+    bench(scenario)
+
+
+def test_update_and_its_rollback(bench: Run) -> None:
+    async def scenario(one: Bench) -> None:
+        await one.create("one", {"Keep": queue(), "Change": queue(DelaySeconds=1), "Gone": queue()})
+        before = sorted(await one.queues())
+
+        broken = {
+            "Keep": queue(),
+            "Change": queue(DelaySeconds=2),
+            "New": queue(),
+            "Bad": FAILING | {"DependsOn": ["New", "Change"]},
+        }
+        await one.call("update_stack", StackName="one", TemplateBody=template(broken))
+        assert await one.status("one") == "UPDATE_ROLLBACK_COMPLETE"
+        assert sorted(await one.queues()) == before
+        assert await delay_of(one, "Change") == "1"
+
+        good = {"Keep": queue(), "Change": queue(DelaySeconds=3), "New": queue(QueueName="new-name")}
+        await one.call("update_stack", StackName="one", TemplateBody=template(good))
+        assert await one.status("one") == "UPDATE_COMPLETE"
+        assert await delay_of(one, "Change") == "3"
+        names = await one.queues()
+        assert "new-name" in names
+        assert not any("Gone" in name for name in names)
+
+        renamed = {**good, "New": queue(QueueName="newer-name")}
+        await one.call("update_stack", StackName="one", TemplateBody=template(renamed))
+        assert await one.status("one") == "UPDATE_COMPLETE"
+        assert "newer-name" in await one.queues()
+        assert "new-name" not in await one.queues()
+
+        refusal = await one.refused("update_stack", StackName="one", TemplateBody=template(renamed))
+        assert refusal.message == "No updates are to be performed."
+
+    async def delay_of(one: Bench, logical_id: str) -> str:
+        found = await one.call("describe_stack_resource", StackName="one", LogicalResourceId=logical_id)
+        url = found["StackResourceDetail"]["PhysicalResourceId"]
+        answer = await one.calls.call("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=["DelaySeconds"])
+        delay: str = answer["Attributes"]["DelaySeconds"]
+        return delay
+
+    bench(scenario)
+
+
+def test_change_sets(bench: Run) -> None:
+    async def scenario(one: Bench) -> None:
+        first = {"A": queue(QueueName="a-1"), "B": queue(), "C": queue()}
+        created = await one.call(
+            "create_change_set", StackName="s", ChangeSetName="c1", ChangeSetType="CREATE", TemplateBody=template(first)
+        )
+        assert await one.status("s") == "REVIEW_IN_PROGRESS"
+        assert await one.queues() == []
+        await one.call("execute_change_set", ChangeSetName=created["Id"])
+        assert await one.status("s") == "CREATE_COMPLETE"
+
+        second = {"A": queue(QueueName="a-2"), "B": queue(DelaySeconds=5), "D": queue()}
+        await one.call("create_change_set", StackName="s", ChangeSetName="c2", TemplateBody=template(second))
+        described = await one.call("describe_change_set", StackName="s", ChangeSetName="c2")
+        assert (described["Status"], described["ExecutionStatus"]) == ("CREATE_COMPLETE", "AVAILABLE")
+        changes = [each["ResourceChange"] for each in described["Changes"]]
+        assert [(each["LogicalResourceId"], each["Action"], each.get("Replacement")) for each in changes] == [
+            ("A", "Modify", "True"),
+            ("B", "Modify", "False"),
+            ("C", "Remove", None),
+            ("D", "Add", None),
+        ]
+        assert changes[1]["Details"][0]["Target"] == {
+            "Attribute": "Properties",
+            "Name": "DelaySeconds",
+            "RequiresRecreation": "Never",
+        }
+
+        await one.call("create_change_set", StackName="s", ChangeSetName="same", TemplateBody=template(first))
+        same = await one.call("describe_change_set", StackName="s", ChangeSetName="same")
+        assert same["Status"] == "FAILED"
+        assert "The submitted information didn't contain changes." in same["StatusReason"]
+        refusal = await one.refused("execute_change_set", StackName="s", ChangeSetName="same")
+        assert refusal.code == "InvalidChangeSetStatus"
+        refusal = await one.refused("describe_change_set", StackName="s", ChangeSetName="none")
+        assert refusal.code == "ChangeSetNotFound"
+
+    bench(scenario)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "Resources:\n  A:\n    Type: AWS::EC2::Instance",
+            "Template format error: Unrecognized resource types: [AWS::EC2::Instance (resource A, line 2)]",
+        ),
+        (
+            "Resources:\n  A:\n    Type: AWS::SQS::Queue\n    Properties:\n      Delay: 1",
+            (
+                "Properties validation failed for resource A with message:\n"
+                "[#: extraneous key [Delay] is not permitted] (line 4)"
+            ),
+        ),
+        (
+            "Resources:\n  A:\n    Type: AWS::Lambda::Permission\n    Properties: {Action: 'lambda:InvokeFunction'}",
+            (
+                "Properties validation failed for resource A with message:\n"
+                "[#: required key [FunctionName] not found, #: required key [Principal] not found] (line 4)"
+            ),
+        ),
+        (
+            (
+                "Resources:\n  A:\n    Type: AWS::IoT::TopicRule\n    Properties:\n"
+                "      TopicRulePayload: {Sql: x, Actions: [{Lambda: {Arn: y}}]}"
+            ),
+            (
+                "Properties validation failed for resource A with message:\n"
+                "[#/TopicRulePayload/Actions/0/Lambda: extraneous key [Arn] is not permitted, "
+                "#/TopicRulePayload/Actions/0/Lambda: required key [FunctionArn] not found] (line 4)"
+            ),
+        ),
+        (
+            "Resources:\n  A: {Type: AWS::SQS::Queue, DependsOn: B}\n  B: {Type: AWS::SQS::Queue, DependsOn: A}",
+            "Circular dependency between resources: [A, B]",
+        ),
+        (
+            "Resources:\n  A: {Type: AWS::SQS::Queue, DependsOn: Z}",
+            (
+                "Template format error: Unresolved resource dependencies [Z] in the Resources block of the template "
+                "in resource A (line 2)"
+            ),
+        ),
+        (
+            "Resources:\n  A: {Type: AWS::SQS::Queue}\nOutputs: {O: {Value: !GetAtt A.Color}}",
+            "Template error: resource A does not support attribute type Color in Fn::GetAtt",
+        ),
+        (
+            "Transform: MyMacro\nResources: {A: {Type: AWS::SQS::Queue}}",
+            (
+                "No transform named MyMacro found. stepbridge has AWS::Serverless-2016-10-31 and "
+                "AWS::LanguageExtensions. (line 1)"
+            ),
+        ),
+    ],
+)
+def test_refused_before_anything_is_made(bench: Run, body: str, message: str) -> None:
+    async def scenario(one: Bench) -> None:
+        refusal = await one.refused("create_stack", StackName="s", TemplateBody=body)
+        assert (refusal.code, refusal.message) == ("ValidationError", message)
+        assert (await one.call("list_stacks"))["StackSummaries"] == []
+
+    bench(scenario)
+
+
+def test_capabilities(bench: Run) -> None:
+    role = {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": {}}}
+
+    async def scenario(one: Bench) -> None:
+        refusal = await one.refused("create_stack", StackName="s", TemplateBody=template({"R": role}))
+        assert refusal.code == "InsufficientCapabilitiesException"
+        assert refusal.message == "Requires capabilities : [CAPABILITY_IAM]"
+
+    bench(scenario)
+
+
+def test_an_invalid_serverless_resource_fails_the_change_set_in_its_own_words(bench: Run) -> None:
+    function = "{Type: AWS::Serverless::Function, Properties: {Runtime: python3.13}}"
+    body = f"Transform: AWS::Serverless-2016-10-31\nResources: {{F: {function}}}"
+
+    async def scenario(one: Bench) -> None:
+        await one.call("create_change_set", StackName="s", ChangeSetName="c", ChangeSetType="CREATE", TemplateBody=body)
+        described = await one.call("describe_change_set", StackName="s", ChangeSetName="c")
+        assert described["Status"] == "FAILED"
+        assert described["StatusReason"].startswith(
+            "Transform AWS::Serverless-2016-10-31 failed with: Invalid Serverless Application Specification document. "
+            "Number of errors found: 1. Resource with id [F] is invalid."
+        )
+
+    bench(scenario)
+
+
+def test_retained_and_protected(bench: Run) -> None:
+    async def scenario(one: Bench) -> None:
+        await one.create("s", {"Kept": queue(QueueName="kept") | {"DeletionPolicy": "Retain"}, "Gone": queue()})
+        await one.call("update_termination_protection", StackName="s", EnableTerminationProtection=True)
+        refusal = await one.refused("delete_stack", StackName="s")
+        assert refusal.message == "Stack [s] cannot be deleted while TerminationProtection is enabled"
+        await one.call("update_termination_protection", StackName="s", EnableTerminationProtection=False)
+        await one.call("delete_stack", StackName="s")
+        await one.service.settled()
+        assert await one.queues() == ["kept"]
+
+    bench(scenario)
+
+
+def test_stacks_survive_a_restart(tmp_path: Path) -> None:
+    async def before() -> None:
+        store = Store(tmp_path / "db.sqlite")
+        assert await Bench(store, tmp_path).create("s", {"A": queue(QueueName="survivor")}) == "CREATE_COMPLETE"
+        store.close()
+
+    async def after() -> None:
+        store = Store(tmp_path / "db.sqlite")
+        one = Bench(store, tmp_path)
+        resources = (await one.call("list_stack_resources", StackName="s"))["StackResourceSummaries"]
+        assert [each["PhysicalResourceId"].rpartition("/")[2] for each in resources] == ["survivor"]
+        await one.call("delete_stack", StackName="s")
+        await one.service.settled()
+        assert "survivor" not in await one.queues()
+        store.close()
+
+    asyncio.run(before())
+    asyncio.run(after())
+
+
+def test_what_is_there_already_is_neither_taken_over_nor_deleted(bench: Run) -> None:
+    async def scenario(one: Bench) -> None:
+        await one.calls.call("sqs", "CreateQueue", QueueName="mine")
+        assert await one.create("s", {"A": queue(QueueName="mine")}) == "ROLLBACK_COMPLETE"
+        failed = next(event for event in await one.events("s") if event[1] == "CREATE_FAILED")
+        assert "Resource of type 'AWS::SQS::Queue' with identifier 'mine' already exists." in (failed[2] or "")
+        assert await one.queues() == ["mine"]
+
+    bench(scenario)

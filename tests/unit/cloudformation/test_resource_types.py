@@ -1,0 +1,74 @@
+"""What the resource types declare, beside botocore's models."""
+
+from typing import Any
+
+import pytest
+
+from stepbridge.cloudformation.resources import resource_types
+from stepbridge.cloudformation.resources.base import Kind, ResourceType
+from stepbridge.cloudformation.resources.shapes import KNOWN_AFTER_APPLY, shape_at
+
+TYPES = sorted(resource_types().items())
+
+
+@pytest.mark.parametrize(("name", "resource_type"), TYPES, ids=[name for name, _ in TYPES])
+def test_every_property_is_in_the_model_of_its_service(name: str, resource_type: type[ResourceType]) -> None:
+    for property_name, declared in resource_type.properties.items():
+        if declared.kind is Kind.SHAPE and declared.shape:
+            assert shape_at(resource_type.service, declared.shape) is not None, property_name
+    assert next(iter(resource_type.check({"Nonsense": 1}))) == "#: extraneous key [Nonsense] is not permitted"
+
+
+@pytest.mark.parametrize(
+    ("type_name", "properties", "problems"),
+    [
+        (
+            "AWS::Lambda::Function",
+            {"Code": {"ZipFile": "x"}, "Role": "r", "Timeout": "30", "Environment": {"Variables": {"A": 1}}},
+            [],
+        ),
+        (
+            "AWS::Lambda::Function",
+            {"Code": {"ZipFile": "x"}, "Role": "r", "Timeout": "soon", "Environment": {"Variable": {}}},
+            [
+                "#/Environment: extraneous key [Variable] is not permitted",
+                "#/Timeout: expected type: Number, found: String",
+            ],
+        ),
+        ("AWS::Lambda::Function", {"Code": {}, "Role": KNOWN_AFTER_APPLY}, ["#/Code: required key [S3Bucket], "]),
+        ("AWS::IoT::TopicRule", {"TopicRulePayload": {"Sql": "s", "Actions": [], "RuleDisabled": "false"}}, []),
+        (
+            "AWS::IoT::TopicRule",
+            {"TopicRulePayload": {"sql": "s", "Actions": {}}},
+            [
+                "#/TopicRulePayload/Actions: expected type: JSONArray, found: JSONObject",
+                "#/TopicRulePayload: extraneous key [sql] is not permitted",
+                "#/TopicRulePayload: required key [Sql] not found",
+            ],
+        ),
+        (
+            "AWS::StepFunctions::StateMachine",
+            {"RoleArn": "r", "StateMachineType": "FAST", "DefinitionString": "{}"},
+            ["#/StateMachineType: #: FAST is not a valid enum value"],
+        ),
+        ("AWS::StepFunctions::StateMachine", {"RoleArn": "r"}, ["#: exactly one of [Definition, "]),
+        ("AWS::IoT::Certificate", {"Status": "ACTIVE"}, ["#: one of [CertificateSigningRequest] and "]),
+        ("AWS::SQS::Queue", {"Tags": [{"Key": "a"}]}, ["#/Tags/0: a tag has the keys [Key] and [Value]"]),
+        ("AWS::SSM::Parameter", {"Type": "SecureString", "Value": "v"}, ["#/Type: #: SecureString is not a valid"]),
+    ],
+)
+def test_checks(type_name: str, properties: dict[str, Any], problems: list[str]) -> None:
+    found = sorted(resource_types()[type_name].check(properties))
+    assert len(found) == len(problems), found
+    for text, beginning in zip(found, sorted(problems), strict=True):
+        assert text.startswith(beginning)
+
+
+def test_a_stacks_tags_go_to_what_can_have_tags() -> None:
+    types = resource_types()
+    own = {"Tags": [{"Key": "a", "Value": "own"}]}
+    assert types["AWS::SQS::Queue"].with_stack_tags(own, {"a": "stack", "b": "stack"}) == {
+        "Tags": [{"Key": "a", "Value": "own"}, {"Key": "b", "Value": "stack"}]
+    }
+    assert types["AWS::SSM::Parameter"].with_stack_tags({}, {"a": "stack"}) == {"Tags": {"a": "stack"}}
+    assert types["AWS::IoT::Thing"].with_stack_tags({}, {"a": "stack"}) == {}
