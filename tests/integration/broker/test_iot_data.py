@@ -102,3 +102,21 @@ def test_retained_messages(world: Any) -> None:
         call(world, "get_retained_message", topic="t/0")
     with pytest.raises(AwsError, match="InvalidRequestException"):
         call(world, "list_retained_messages", nextToken="\xff")
+
+
+@pytest.mark.parametrize(
+    ("options", "stays"), [({}, True), ({"cleanSession": True, "preventWillMessage": True}, False)]
+)
+def test_delete_connection(world: Any, options: dict[str, Any], stays: bool) -> None:
+    watcher = world.connected("watcher")
+    watcher.subscribe("wills/#", qos=0)
+    raw = world.connected("x", clean_start=False, will=p.Will("wills/x", b""))
+    assert call(world, "delete_connection", clientId="x", **options) == {}
+    assert raw.receive() is None
+    watcher.send(p.Publish("wills/end", b""))
+    first = watcher.receive()
+    assert isinstance(first, p.Publish)
+    assert first.topic == ("wills/x" if stays else "wills/end")
+    assert world.raw().connect("x", clean_start=False) == p.Connack(0, session_present=stays)
+    with pytest.raises(AwsError, match="ResourceNotFoundException"):
+        call(world, "delete_connection", clientId="nobody")

@@ -23,7 +23,7 @@ _PAGE = 200  # retained topics in one answer, unless the caller wants fewer
 
 
 class IotDataService(Service):
-    """Publish, and read retained messages.  Device shadows are another service's."""
+    """Publish, read retained messages, disconnect clients.  Device shadows are another service's."""
 
     service_name: ClassVar[str] = "iot-data"
 
@@ -54,6 +54,17 @@ class IotDataService(Service):
             properties=_properties(request),
         )
         await self._broker.publish(message)
+        return {}
+
+    async def delete_connection(self, caller: Caller, request: Members) -> Members:
+        """Disconnect a client.  Raises ResourceNotFoundException if it is not connected."""
+        found = self._broker.disconnect(
+            request["clientId"],
+            clean_session=request.get("cleanSession", False),
+            prevent_will=request.get("preventWillMessage", False),
+        )
+        if not found:
+            raise AwsError("ResourceNotFoundException", f"The client {request['clientId']} is not connected.")
         return {}
 
     async def get_retained_message(self, caller: Caller, request: Members) -> Members:

@@ -75,9 +75,9 @@ class Broker:
             await safe
         await self._store.committed()
 
-    def disconnect(self, client_id: str) -> bool:
-        """Close a client's connection; whether it was connected."""
-        return self._gateway.disconnect(client_id, "it was disconnected by DeleteConnection")
+    def disconnect(self, client_id: str, *, clean_session: bool = False, prevent_will: bool = False) -> bool:
+        """Close a client's connection, with `clean_session` also its session; whether it was connected."""
+        return self._gateway.disconnect(client_id, clean_session=clean_session, prevent_will=prevent_will)
 
     def retained(self, topic: str) -> Message | None:
         """The retained message of a topic."""

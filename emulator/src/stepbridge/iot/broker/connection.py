@@ -136,7 +136,7 @@ class DeviceConnection:
             case mqtt.Unsubscribing():
                 self._unsubscribe(event)
             case mqtt.Ignored():
-                self._tell("ignored", f"{self.client_id} {event.text}")
+                self._tell("ignored", f"{self.client_id} gets no answer: {event.text}")
             case mqtt.Disconnecting():
                 self._disconnect(event)
             case mqtt.Violation():
@@ -351,7 +351,10 @@ class DeviceConnection:
 
     def _violation(self, event: mqtt.Violation) -> None:
         who = self.client_id or self.address
-        self._tell("disconnect", f"{who} is disconnected: it {event.text} ({event.section})", reason=event.text)
+        if self._core_session is None:
+            self._tell("connect-refused", f"{who} is refused: {event.text} ({event.section})", reason=event.text)
+        else:
+            self._tell("disconnect", f"{who} is disconnected: {event.text} ({event.section})", reason=event.text)
         self._finish("CLIENT_ERROR")
 
     # What the core and the gateway want
@@ -413,6 +416,14 @@ class DeviceConnection:
             self._tell("disconnect", f"{self.client_id or self.address} is disconnected: {text}", reason=text)
             self._session.close(code)
             self._finish(disconnect_reason)
+
+    def discard(self, text: str, *, clean_session: bool, prevent_will: bool) -> None:
+        """End the connection as DeleteConnection asks for it: without its session, without its will."""
+        if clean_session:
+            self._session.session_expiry = 0
+        if prevent_will:
+            self._will = None
+        self.close(ReasonCode.ADMINISTRATIVE_ACTION, "API_INITIATED_DISCONNECT", text)
 
     def shut_down(self, text: str) -> None:
         """End the connection without waiting for the client."""

@@ -126,12 +126,12 @@ class Gateway:
 
     # For the broker
 
-    def disconnect(self, client_id: str, text: str) -> bool:
+    def disconnect(self, client_id: str, *, clean_session: bool, prevent_will: bool) -> bool:
         """Close the connection of a client; whether there was one."""
         connection = self._by_client_id.get(client_id)
         if connection is None:
             return False
-        connection.close(ReasonCode.ADMINISTRATIVE_ACTION, "API_INITIATED_DISCONNECT", text)
+        connection.discard("DeleteConnection asks for it", clean_session=clean_session, prevent_will=prevent_will)
         return True
 
     def revoke(self, principal: str) -> None:

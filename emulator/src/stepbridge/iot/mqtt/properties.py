@@ -27,7 +27,7 @@ def check_properties(properties: Properties) -> None:
     )
     for name, size, most in sizes:
         if size > most:
-            text = f"published a message with {size} bytes of {name}, the most is {most}"
+            text = f"it published a message with {size} bytes of {name}, the most is {most}"
             raise ProtocolError(ReasonCode.QUOTA_EXCEEDED, "AWS IoT Core quotas", text)
     response_topic = properties.get(Property.RESPONSE_TOPIC)
     if response_topic is not None:

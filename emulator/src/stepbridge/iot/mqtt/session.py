@@ -220,7 +220,7 @@ class ServerSession:
             raise ProtocolError(
                 ReasonCode.PROTOCOL_ERROR,
                 "AWS IoT differences from MQTT",
-                f"sent {type(packet).__name__.upper()} before it had the CONNACK",
+                f"it sent {type(packet).__name__.upper()} before it had the CONNACK",
             )
         match packet:
             case p.Connect():
@@ -242,7 +242,7 @@ class ServerSession:
 
     def _connect(self, packet: p.Connect) -> Event:
         if self.state is not State.NEW:
-            raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "MQTT-3.1.0-2", "sent a second CONNECT")
+            raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "MQTT-3.1.0-2", "it sent a second CONNECT")
         self.version = packet.version
         self.state = State.ANSWERING
         asked = packet.keep_alive or KEEP_ALIVE_MAXIMUM
@@ -286,9 +286,11 @@ class ServerSession:
     def _publish(self, packet: p.Publish) -> Event:
         if packet.qos == 2:
             if self.version == p.MQTT_5:
-                text = f"published to {packet.topic!r} with QoS 2, the CONNACK said that the maximum is 1"
+                text = f"it published to {packet.topic!r} with QoS 2, the CONNACK said that the maximum is 1"
                 raise ProtocolError(ReasonCode.QOS_NOT_SUPPORTED, "MQTT-3.2.2-11", text)
-            return Ignored(f"published to {packet.topic!r} with QoS 2, which AWS IoT Core leaves unanswered; use QoS 1")
+            return Ignored(
+                f"it published to {packet.topic!r} with QoS 2, which AWS IoT Core leaves unanswered; use QoS 1"
+            )
         topic = packet.topic
         properties = MESSAGE_WITHOUT_PROPERTIES
         if packet.properties:
@@ -297,12 +299,12 @@ class ServerSession:
             properties = message_properties(packet.properties)
         self._check_topic(topic, packet.retain, "the topic")
         if len(packet.payload) > MAXIMUM_PAYLOAD:
-            text = f"published {len(packet.payload)} bytes to {topic!r}, the most is {MAXIMUM_PAYLOAD} (128 KB)"
+            text = f"it published {len(packet.payload)} bytes to {topic!r}, the most is {MAXIMUM_PAYLOAD} (128 KB)"
             raise ProtocolError(ReasonCode.QUOTA_EXCEEDED, "AWS IoT Core quotas", text)
         if packet.qos:
             self._unacknowledged += 1
             if self._unacknowledged > RECEIVE_MAXIMUM and self.version == p.MQTT_5:
-                text = f"has more than {RECEIVE_MAXIMUM} unacknowledged messages on the way"
+                text = f"it has more than {RECEIVE_MAXIMUM} unacknowledged messages on the way"
                 raise ProtocolError(ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, "MQTT-3.3.4-7", text)
         return Publishing(topic, packet.payload, packet.qos, packet.retain, packet.packet_id, properties)
 
@@ -313,12 +315,12 @@ class ServerSession:
         if self._aliases_in is None:
             self._aliases_in = {}
         if not 1 <= alias <= TOPIC_ALIAS_MAXIMUM:
-            text = f"used topic alias {alias}, the CONNACK said that the maximum is {TOPIC_ALIAS_MAXIMUM}"
+            text = f"it used topic alias {alias}, the CONNACK said that the maximum is {TOPIC_ALIAS_MAXIMUM}"
             raise ProtocolError(ReasonCode.TOPIC_ALIAS_INVALID, "MQTT-3.3.2-9", text)
         if packet.topic:
             self._aliases_in[alias] = packet.topic
         elif alias not in self._aliases_in:
-            text = f"used topic alias {alias} without having said what it stands for"
+            text = f"it used topic alias {alias} without having said what it stands for"
             raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "MQTT section 3.3.2.3.4", text)
         return self._aliases_in[alias]
 
@@ -336,25 +338,25 @@ class ServerSession:
 
     def _subscribe(self, packet: p.Subscribe) -> Event:
         if Property.SUBSCRIPTION_IDENTIFIER in packet.properties:
-            text = "sent a subscription identifier, the CONNACK said that there are none"
+            text = "it sent a subscription identifier, the CONNACK said that there are none"
             raise ProtocolError(
                 ReasonCode.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, "AWS IoT differences from MQTT", text
             )
         for each in packet.subscriptions:
             if each.qos == 2:
-                text = f"subscribed to {each.topic_filter!r} with QoS 2"
+                text = f"it subscribed to {each.topic_filter!r} with QoS 2"
                 if self.version == p.MQTT_5:
                     raise ProtocolError(ReasonCode.QOS_NOT_SUPPORTED, "AWS IoT differences from MQTT", text)
                 return Ignored(f"{text}, which AWS IoT Core leaves unanswered; use QoS 1")
             if each.no_local and each.topic_filter.startswith(topics.SHARE):
-                text = f"subscribed to {each.topic_filter!r} with No Local, which a shared subscription cannot have"
+                text = f"it subscribed to {each.topic_filter!r} with No Local, which a shared subscription cannot have"
                 raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "MQTT-3.8.3-4", text)
         return Subscribing(packet.packet_id, packet.subscriptions)
 
     def _disconnect(self, packet: p.Disconnect) -> Event:
         expiry = packet.properties.get(Property.SESSION_EXPIRY_INTERVAL, self.session_expiry)
         if expiry and not self.session_expiry:
-            text = "asked at DISCONNECT for a session that CONNECT had not asked for"
+            text = "it asked at DISCONNECT for a session that CONNECT had not asked for"
             raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "MQTT section 3.14.2.2.2", text)
         self.session_expiry = min(expiry, SESSION_EXPIRY_MAXIMUM)
         self.state = State.CLOSED
