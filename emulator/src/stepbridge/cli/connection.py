@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import json
 import os
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +74,9 @@ def find_emulator(endpoint: str | None, data_dir: Path) -> Connection:
         except (OSError, ValueError, KeyError) as error:
             raise CommandError(f"{file} cannot be read ({error}): start the emulator again.") from None
     try:
-        with get(endpoint, "/_stepbridge/endpoints", timeout=5) as answer:
-            endpoints = json.loads(answer.read())
+        with contextlib.closing(connect(endpoint, timeout=5)) as connection:
+            connection.request("GET", "/_stepbridge/endpoints")
+            endpoints = json.loads(connection.getresponse().read())
             return Connection(
                 endpoint.rstrip("/"),
                 endpoints["mqtt_host"],
@@ -95,9 +95,8 @@ def find_emulator(endpoint: str | None, data_dir: Path) -> Connection:
         ) from None
 
 
-@contextlib.contextmanager
-def get(url: str, path: str, timeout: float | None = None) -> Iterator[http.client.HTTPResponse]:
-    """GET `path` of an emulator.  `timeout` in seconds.  Raises OSError and HTTPException."""
+def connect(url: str, timeout: float | None = None) -> http.client.HTTPConnection:
+    """A connection to an emulator.  `timeout` in seconds.  Raises OSError."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or 80
@@ -107,15 +106,7 @@ def get(url: str, path: str, timeout: float | None = None) -> Iterator[http.clie
         raise CommandError(f"The endpoint {url} is not an http:// URL, as 'stepbridge up' prints it.")
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
     connection.connect()
-    channel = connection.sock
-    try:
-        connection.request("GET", path)
-        yield connection.getresponse()
-    finally:
-        # Wakes a thread that reads the answer: close alone would wait for it.
-        with contextlib.suppress(OSError):
-            channel.shutdown(socket.SHUT_RDWR)
-        connection.close()
+    return connection
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from stepbridge.cli.deploy import deploy_stack, find_template
 from stepbridge.cli.device import create_device
 from stepbridge.cli.errors import CommandError
 from stepbridge.cli.processes import Process
-from stepbridge.cli.run import run_execution
+from stepbridge.cli.run import failure, run_execution
 
 _INPUT = {"a": 15, "b": 42}
 _EXPECTED = {"a": 15, "b": 42, "lambdaOutput": {"result": 57}}
@@ -69,9 +69,7 @@ def _run_in(folder: Path, path: Path) -> object:
             connection, json.dumps(_INPUT), stack_of.outputs["StateMachineArn"], timeout=_EXECUTION_SECONDS
         )
     if execution["status"] != "SUCCEEDED":
-        raise CommandError(
-            f"The execution ended {execution['status']}: {execution.get('error')}: {execution.get('cause')}"
-        )
+        raise CommandError(failure(execution))
     output: object = json.loads(execution["output"])
     if output != _EXPECTED:
         raise CommandError(f"The execution's output is {output}, not {_EXPECTED}.")

@@ -18,6 +18,8 @@ _STYLES = {
     "api": "bright_black",
 }
 _SOURCE_WIDTH = max(map(len, _STYLES))
+# A function's stack trace comes as one hop; a glance at it is enough here, the log has all of it.
+_MAX_TEXT = 300
 
 
 class Display:
@@ -43,6 +45,9 @@ class Display:
         else:
             when = f"{hop.time - start:+9.3f} s"
         style = _STYLES.get(hop.source, "")
+        text = " ".join(hop.text.split())
+        if len(text) > _MAX_TEXT:
+            text = f"{text[:_MAX_TEXT]}…"
         self._console.print(
-            Text.assemble((when, "bright_black"), "  ", (f"{hop.source:<{_SOURCE_WIDTH}}", style), "  ", hop.text)
+            Text.assemble((when, "bright_black"), "  ", (f"{hop.source:<{_SOURCE_WIDTH}}", style), "  ", text)
         )
