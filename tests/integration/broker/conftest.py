@@ -82,7 +82,9 @@ class Authority:
         self.path = folder / "root.pem"
         self.path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
-    def _build(self, subject: Any, public: Any, issuer: Any, signer: Any, *, ca: bool) -> x509.Certificate:
+    def _build(
+        self, subject: Any, public: Any, issuer: Any, signer: Any, *, ca: bool, days: int = 1
+    ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
         builder = (
             x509.CertificateBuilder()
@@ -90,18 +92,18 @@ class Authority:
             .issuer_name(issuer)
             .public_key(public)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now - datetime.timedelta(days=10))
+            .not_valid_after(now + datetime.timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         )
         return builder.sign(signer, hashes.SHA256())
 
-    def issue(self, name: str, *, self_signed: bool = False) -> Identity:
+    def issue(self, name: str, *, self_signed: bool = False, days: int = 1) -> Identity:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         issuer, signer = (subject, key) if self_signed else (self._name, self._key)
-        certificate = self._build(subject, key.public_key(), issuer, signer, ca=False)
+        certificate = self._build(subject, key.public_key(), issuer, signer, ca=False, days=days)
         stem = f"{name}-{certificate.serial_number:x}"
         identity = Identity(
             certificate.fingerprint(hashes.SHA256()).hex(),

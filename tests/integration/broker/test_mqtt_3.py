@@ -52,12 +52,17 @@ def test_tls_versions_and_alpn_on_both_ports(world: Any, maximum: ssl.TLSVersion
         ("inactive", "INACTIVE"),
         ("unregistered, signed by our CA", "not registered"),
         ("unregistered, self-signed", "not registered"),
+        ("expired", "certificate has expired"),
     ],
 )
 def test_refused_certificates(world: Any, kind: str, expected: str, maximum: ssl.TLSVersion) -> None:
     identity = None
     if kind != "none":
-        identity = world.authority.issue("intruder", self_signed="self-signed" in kind)
+        identity = world.authority.issue(
+            "intruder", self_signed="self-signed" in kind, days=-1 if kind == "expired" else 1
+        )
+    if kind == "expired":
+        world.register(identity)
     if kind == "inactive":
         world.register(identity, active=False)
     context = world.tls(identity)

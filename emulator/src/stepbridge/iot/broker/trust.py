@@ -12,6 +12,7 @@ No certificate at all passes the handshake (`CERT_OPTIONAL`) and is refused righ
 import ssl
 
 ALPN_MQTT = "x-amzn-mqtt-ca"
+_OUT_OF_DATE = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 
 
 def prepare(context: ssl.SSLContext) -> None:
@@ -32,6 +33,8 @@ def trust(context: ssl.SSLContext, certificate: str | bytes) -> None:
 def explain(error: BaseException) -> str:
     """Why a handshake failed, for the trace."""
     if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _OUT_OF_DATE:
+            return f"its client certificate cannot be used today ({error.verify_message})"
         return (
             f"its client certificate is not registered ({error.verify_message}); register it, or create one with "
             "`stepbridge device create`"
