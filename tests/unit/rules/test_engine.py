@@ -194,15 +194,19 @@ def test_a_transient_error_is_tried_again(rules: Rules) -> None:
 
 
 def test_what_was_accepted_survives_a_killed_process(tmp_path: Path) -> None:
+    async def never(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
     async def before() -> None:
         rules = Rules(Store(tmp_path / "db"))
+        rules.functions.invoke_as_service = never  # type: ignore[method-assign]
         await rules.create("r", "SELECT *, clientid() AS c, topic(2) AS t FROM 'a/+'", LAMBDA)
         properties = MessageProperties(correlation_data=b"\x00", user_properties=(("k", "v"),))
         message = Message("a/b", b'{"n":1}', 1, False, 5.0, "client", "principal", "::1", "trace", properties)
         rules.engine.accept(message)
         rules.engine.accept(Message("a/b", b'{"n":0}', 0, False, 5.0))  # quality of service 0 is not kept
         await rules.store.committed()
-        await rules.engine.stop()
+        # The end of the event loop is the end of the process: nothing is stopped in order.
 
     async def after() -> Rules:
         rules = Rules(Store(tmp_path / "db"))
@@ -215,6 +219,47 @@ def test_what_was_accepted_survives_a_killed_process(tmp_path: Path) -> None:
     asyncio.run(before())
     assert asyncio.run(after()).functions.invoked == [(FUNCTION, b'{"n":1,"c":"client","t":"b"}')]
     assert asyncio.run(after()).functions.invoked == []
+
+
+def test_stopping_finishes_what_is_in_hand_and_tells_what_is_not(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepbridge.iot.rules.engine._GRACE", 0.05)
+
+    async def test() -> None:
+        await rules.create("quick", "SELECT * FROM 'a'", republish("b"))
+        rules.engine.accept(Message("a", b"{}", 0, False, 0.0))
+        await rules.engine.stop()
+        assert [message.topic for message in rules.publisher.published] == ["b"]
+
+        async def never(*_: Any, **__: Any) -> None:
+            await asyncio.Event().wait()
+
+        rules.functions.invoke_as_service = never  # type: ignore[method-assign]
+        await rules.create("slow", "SELECT * FROM 'c'", LAMBDA)
+        rules.engine.accept(Message("c", b"{}", 0, False, 0.0))
+        await rules.engine.stop()
+
+    run(test)
+    assert [hop.fields["rule"] for hop in rules.hops("dropped")] == ["slow"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "problem"),
+    [
+        ({"payloadFormatIndicator": "JSON"}, "payloadFormatIndicator is 'JSON'"),
+        ({"correlationData": "!"}, "correlationData is not base64: '!'"),
+        ({"messageExpiry": "${n}"}, "messageExpiry is '0', and not a number of seconds from 1 to 604800"),
+        ({"messageExpiry": "soon"}, "messageExpiry is 'soon'"),
+    ],
+)
+def test_headers_that_are_wrong_fail_the_republish(rules: Rules, headers: dict[str, str], problem: str) -> None:
+    async def test() -> None:
+        await rules.create("r", "SELECT * FROM 'a'", republish("b", headers=headers))
+        await rules.publish("a", {"n": 0})
+
+    run(test)
+    assert rules.publisher.published == []
+    [failed] = rules.hops("action-failed")
+    assert problem in failed.text
 
 
 def test_an_external_function_is_asked_and_its_answer_used(rules: Rules) -> None:

@@ -5,12 +5,17 @@ A file of cases is a JSON array of objects (or one such object):
     {"id": "hot", "sql": "SELECT temp FROM 'a/+' WHERE temp > 50", "topic": "a/1",
      "payload": {"temp": 60}, "expected": {"temp": 60}}
 
-`template` in place of `sql` (or beside it, for its variables) tries a substitution template.  Optional: `sql_version`
-(2016-03-23 unless it says otherwise), `payload_encoding` (`json`, `text`, `base64`), `context` (`timestamp`, `clientid`,
-`accountid`, `principal`, `sourceip`, `traceid`, `protocol`, `mqtt5`, and `stubs`: what external functions answer),
-`expected_text` (the exact bytes), `compare` (`json`, `exact_text`, `exact_number`, `raw_bytes`, `approx:<relative error>`) and
-`alternatives` (other right answers).  `expected` is the outgoing JSON value, or one of `{"no_match": true}`,
-`{"undefined": true}`, `{"rule_error": true}`, `{"sql_error": true}`, `{"base64_output": …}`, `{"template_output": …}`.
+`template` in place of `sql` (or beside it, for its variables) tries a substitution template.  Optional members:
+
+- `sql_version`: 2016-03-23 unless it says otherwise
+- `payload_encoding`: `json`, `text`, `base64`
+- `context`: `timestamp`, `clientid`, `accountid`, `principal`, `sourceip`, `traceid`, `protocol`, `mqtt5`, and `stubs`,
+  what external functions answer
+- `compare`: `json`, `exact_text`, `exact_number`, `raw_bytes`, `approx:<relative error>`; `expected_text` is the exact
+  text, `alternatives` are other right answers
+
+`expected` is the outgoing JSON value, or one of `{"no_match": true}`, `{"undefined": true}`, `{"rule_error": true}`,
+`{"sql_error": true}`, `{"base64_output": …}`, `{"template_output": …}`.
 """
 
 import base64

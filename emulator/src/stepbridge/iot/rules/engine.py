@@ -61,6 +61,8 @@ CREATE TABLE rules_delivery (
 MAX_RUNNING = 256
 # Waiting deliveries beyond this are dropped, with a hop that says so: AWS throttles too (RuleMessageThrottled).
 MAX_WAITING = 100_000
+# How long stopping waits for what is under way, in seconds.
+_GRACE = 3.0
 # developerguide/iot-rule-actions.html: "AWS IoT might make multiple attempts to perform an action".
 _RETRY_AFTER = (0.1, 0.4)
 _TRANSIENT = ("Throttling", "TooManyRequests", "ServiceUnavailable", "InternalFailure", "InternalServerError")
@@ -157,7 +159,12 @@ class RulesEngine:
             self._enqueue(_Job(rule, message, evaluation, rule.statement.run(evaluation), row["id"]))
 
     async def stop(self) -> None:
-        """End all that is under way; deliveries in the database are done after the next start."""
+        """Finish what is in hand; what takes longer is told, or done after the next start if it is in the database."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=_GRACE)
+        for job in self._waiting:
+            if job.row is None:
+                self._emit("dropped", f"{job.rule.name}: not done when stepbridge stopped", job.rule.name, job.message)
         self._waiting.clear()
         for task in self._running:
             task.cancel()
@@ -247,6 +254,10 @@ class RulesEngine:
             job = self._waiting.popleft()
             try:
                 await self._deliver(job)
+            except asyncio.CancelledError:
+                if job.row is None:
+                    self._emit("dropped", f"{job.rule.name}: ended by stepbridge stopping", job.rule.name, job.message)
+                raise
             except Exception as error:  # a mistake of ours: tell it, and go on with the others
                 _log.exception("A delivery of the rule %s failed", job.rule.name)
                 text = f"{job.rule.name}: {type(error).__name__} in stepbridge, see its log: {error}"
