@@ -125,8 +125,7 @@ class Emulator:
         listener = self._listen("HTTP", settings.http_port)
         self._http_port = listener.getsockname()[1]
         # In the order of who needs whom; the HTTP port last, so that it answers only when all the rest does.
-        self._exit.push_async_callback(stacks.close)
-        for part in (lambda_service, rules, broker, states):
+        for part in (lambda_service, rules, broker, states, stacks):
             self._exit.push_async_callback(part.stop)
             await part.start()
         self._mqtt_port = broker.ports[0]

@@ -22,7 +22,7 @@ def bench(tmp_path: Path) -> Run:
                 for name in await one.queues():  # moto keeps its state as long as the process lives
                     await one.calls.call("sqs", "DeleteQueue", QueueUrl=f"http://127.0.0.1:1/{ACCOUNT}/{name}")
                 await scenario(one)
-                await one.service.close()
+                await one.service.stop()
             finally:
                 store.close()
 

@@ -316,3 +316,33 @@ def test_what_is_there_already_is_neither_taken_over_nor_deleted(bench: Run) -> 
         assert await one.queues() == ["mine"]
 
     bench(scenario)
+
+
+def test_an_operation_that_was_cut_off_is_taken_up(tmp_path: Path) -> None:
+    resources = {"A": queue(QueueName="resumed-a"), "B": queue(QueueName="resumed-b") | {"DependsOn": "A"}}
+
+    async def before() -> None:
+        store = Store(tmp_path / "db.sqlite")
+        one = Bench(store, tmp_path)
+        reached = asyncio.Event()
+        one.trace.listen(lambda hop: reached.set() if "CREATE_COMPLETE" in hop.text else None)
+        await one.call("create_stack", StackName="s", TemplateBody=template(resources))
+        await reached.wait()  # A is there, B is not
+        await one.service.stop()
+        assert (await one.call("describe_stacks", StackName="s"))["Stacks"][0]["StackStatus"] == "CREATE_IN_PROGRESS"
+        assert [name for name in await one.queues() if name.startswith("resumed")] == ["resumed-a"]
+        store.close()
+
+    async def after() -> None:
+        store = Store(tmp_path / "db.sqlite")
+        one = Bench(store, tmp_path)
+        await one.service.start()
+        assert await one.status("s") == "CREATE_COMPLETE"
+        assert {"resumed-a", "resumed-b"} <= set(await one.queues())
+        await one.call("delete_stack", StackName="s")
+        await one.service.settled()
+        assert not {"resumed-a", "resumed-b"} & set(await one.queues())
+        store.close()
+
+    asyncio.run(before())
+    asyncio.run(after())

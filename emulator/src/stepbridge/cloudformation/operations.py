@@ -63,7 +63,7 @@ class Operation:
             await self._delete_all("DELETE_COMPLETE", "DELETE_FAILED", rollback=True)
         else:
             self._status("ROLLBACK_IN_PROGRESS", f"{reason} Rollback requested by user.")
-            await self._delete_all("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", rollback=True)
+            await self.roll_back_creation()
 
     async def update(self, blueprint: Blueprint, previous: Mapping[str, Any], *, roll_back: bool) -> None:
         """Make the stack what the blueprint says.  `previous` are the stack's members to come back to."""
@@ -88,6 +88,14 @@ class Operation:
         for name in kept & self._existing.keys():
             self._existing[name] = replace(self._existing[name], deletion_policy="Retain")
         await self._delete_all("DELETE_COMPLETE", "DELETE_FAILED", rollback=False)
+
+    async def roll_back_creation(self) -> None:
+        """Delete what there is of a stack whose creation failed."""
+        await self._delete_all("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", rollback=True)
+
+    def abandon(self, reason: str) -> None:
+        """End an operation that cannot be taken up."""
+        self._status(f"{self._stack['StackStatus'].removesuffix('_IN_PROGRESS')}_FAILED", reason)
 
     # Creating and updating
 

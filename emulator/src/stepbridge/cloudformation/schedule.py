@@ -16,20 +16,24 @@ async def in_order(
     done: set[str] = set()
     failed: list[str] = []
     running: dict[asyncio.Task[bool], str] = {}
-    while True:
-        if not (failed and stop_on_failure):
-            for name in [name for name, needed in waiting.items() if needed & after.keys() <= done]:
-                del waiting[name]
-                running[asyncio.ensure_future(_as_coroutine(work, name))] = name
-        if not running:
-            return failed
-        finished, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        for task in finished:
-            name = running.pop(task)
-            if task.result():
-                done.add(name)
-            else:
-                failed.append(name)
+    try:
+        while True:
+            if not (failed and stop_on_failure):
+                for name in [name for name, needed in waiting.items() if needed & after.keys() <= done]:
+                    del waiting[name]
+                    running[asyncio.ensure_future(_as_coroutine(work, name))] = name
+            if not running:
+                return failed
+            finished, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in finished:
+                name = running.pop(task)
+                if task.result():
+                    done.add(name)
+                else:
+                    failed.append(name)
+    finally:
+        for task in running:
+            task.cancel()
 
 
 async def _as_coroutine(work: Callable[[str], Awaitable[bool]], name: str) -> bool:

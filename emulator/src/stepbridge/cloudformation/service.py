@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import cache
 from typing import Any
 
@@ -40,6 +40,9 @@ _UPDATABLE = frozenset({
 _NO_CHANGES = "The submitted information didn't contain changes. Submit different information to create a change set."
 
 
+_Work = Callable[[Operation], Coroutine[Any, Any, None]]
+
+
 class CloudFormationService(Service):
     """Stacks, change sets, and the operations on them, which run by themselves once they are accepted."""
 
@@ -53,8 +56,19 @@ class CloudFormationService(Service):
         self._calls = calls
         self._running: set[asyncio.Task[None]] = set()
 
-    async def close(self) -> None:
-        """Stop the operations under way; what they had made stays recorded."""
+    async def start(self) -> None:
+        """Take up the operations that were under way when the emulator was stopped."""
+        for stack in self._records.stacks():
+            status = stack["StackStatus"]
+            if not status.endswith("_IN_PROGRESS") or status == "REVIEW_IN_PROGRESS":
+                continue
+            try:
+                await self._resume(stack, status)
+            except AwsError as error:  # e.g. what the template imports is gone
+                self._operation(stack).abandon(error.message)
+
+    async def stop(self) -> None:
+        """Stop the operations under way; :meth:`start` takes them up from what is recorded."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -482,27 +496,46 @@ class CloudFormationService(Service):
             stack.pop("Description", None)
 
     async def _start_update(self, stack: Members, blueprint: Blueprint, request: Members) -> None:
-        previous = dict(stack)
+        previous = {name: value for name, value in stack.items() if name != "previous"}
+        stack["previous"] = previous
         self._set_target(stack, blueprint, request)
         stack["LastUpdatedTime"] = self._clock.now()
         roll_back = not request.get("DisableRollback", False)
         await self._start(stack, "UPDATE_IN_PROGRESS", lambda run: run.update(blueprint, previous, roll_back=roll_back))
 
-    async def _start(self, stack: Members, status: str, work: Any) -> None:
+    async def _start(self, stack: Members, status: str, work: _Work) -> None:
         stack["StackStatus"] = status
         stack.pop("StackStatusReason", None)
         self._records.save_stack(stack)
         self._stack_event(stack, status, "User Initiated")
-        operation = Operation(
-            stack, self._settings.account, self._settings.region, self._records, self._calls, self._clock, self._trace
-        )
-        task = asyncio.get_running_loop().create_task(self._run(work(operation)))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._run(stack, work)
         await self._records.committed()
 
-    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        await work
+    async def _resume(self, stack: Members, status: str) -> None:
+        if status.startswith("DELETE"):
+            self._run(stack, lambda run: run.delete([]))
+        elif status.startswith("ROLLBACK"):
+            self._run(stack, lambda run: run.roll_back_creation())
+        elif status.startswith("UPDATE_ROLLBACK"):
+            self._operation(stack).abandon("The emulator was stopped while it rolled the stack back.")
+        else:
+            given = {"template": stack["template"], "Parameters": _texts(stack["parameters"])}
+            blueprint = await self._blueprint(stack, given, stack)
+            if status.startswith("CREATE"):
+                on_failure = "DO_NOTHING" if stack["DisableRollback"] else "ROLLBACK"
+                self._run(stack, lambda run: run.create(blueprint, on_failure))
+            else:
+                previous = stack["previous"]
+                self._run(stack, lambda run: run.update(blueprint, previous, roll_back=True))
+
+    def _operation(self, stack: Members) -> Operation:
+        settings = self._settings
+        return Operation(stack, settings.account, settings.region, self._records, self._calls, self._clock, self._trace)
+
+    def _run(self, stack: Members, work: _Work) -> None:
+        task = asyncio.get_running_loop().create_task(work(self._operation(stack)))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     def _stack_event(self, stack: Members, status: str, reason: str) -> None:
         self._records.add_event(
@@ -515,6 +548,10 @@ class CloudFormationService(Service):
 
 
 _INSIDE = Caller("", "")
+
+
+def _texts(parameters: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()]
 
 
 @cache
