@@ -403,3 +403,12 @@ def test_events_of_timers_that_are_over_change_nothing() -> None:
 def test_a_waiting_execution_is_small() -> None:
     execution = execute(machine({**CALLBACK, **TIMES}), {"a": 15, "b": 42})
     assert len(execution.text) < 600
+
+
+def test_a_backoff_beyond_all_bounds() -> None:
+    retry = {"ErrorEquals": ["E"], "BackoffRate": 1e300, "MaxAttempts": 5}
+    execution = execute(machine({**FUNCTION, "Retry": [retry]}))
+    for _ in range(4):
+        execution.send(TaskFailed(invoked(execution).task_id, "E", None))
+        execution.fire_next_timer()
+    assert execution.now < replay.NOW + 4e8

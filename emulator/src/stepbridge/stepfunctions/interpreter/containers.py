@@ -105,7 +105,7 @@ def execute_map(run: Run, branch: Branch) -> None:
     items = None if definition.item_reader is not None else find_items(definition, scope)
     concurrency = number("MaxConcurrency", definition.max_concurrency, scope) or 0
     if concurrency < 0:
-        raise EvaluationError(f"MaxConcurrency must not be negative but was: {concurrency}")
+        raise EvaluationError(f"Expected non-negative integer for MaxConcurrency, got '{concurrency}' instead.")
     run.note(branch, "MapStateStarted", "mapStateStartedEventDetails", length=len(items or ()))
     tolerance = find_tolerance(definition, scope)
     if definition.distributed:
@@ -186,8 +186,8 @@ def _start_map_run(
     )
     plan = make_plan(definition, scope, items, concurrency, tolerance)
     map_run_id = run.new_id()
-    started = run.note(branch, "MapRunStarted", "mapRunStartedEventDetails", mapRunArn=arn)
-    branch.waiting = OnMapRun(map_run_id, started)
+    run.note(branch, "MapRunStarted", "mapRunStartedEventDetails", mapRunArn=arn)
+    branch.waiting = OnMapRun(map_run_id)
     run.commands.append(StartMapRun(map_run_id, arn, branch.state, plan))
 
 
@@ -198,5 +198,7 @@ def map_run_finished(run: Run, branch: Branch, event: MapRunFinished) -> None:
         run.note(branch, "MapRunFailed", "mapRunFailedEventDetails", error=event.error, cause=event.cause)
         run.fail(branch, Failure(event.error, event.cause))
         return
+    # MapStateExited names MapRunSucceeded as its previous event, as in AWS's recordings until August 2024; in those
+    # since November 2024 it names MapRunStarted, and only MapStateSucceeded names MapRunSucceeded.
     run.note(branch, "MapRunSucceeded")
     run.guarded(branch, lambda step, at: _complete(step, at, event.output))

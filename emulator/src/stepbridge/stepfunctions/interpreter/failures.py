@@ -17,6 +17,8 @@ TIMEOUT = "States.Timeout"
 HEARTBEAT_TIMEOUT = "States.HeartbeatTimeout"
 DATA_LIMIT_EXCEEDED = "States.DataLimitExceeded"
 
+_LONGEST_DELAY = 99_999_999.0  # seconds before a retry
+
 # States.ALL takes neither.  A task whose result was too large is a failed task, though, and is taken: so recorded.
 _NOT_ALL = {DATA_LIMIT_EXCEEDED, RUNTIME}
 
@@ -69,9 +71,10 @@ def find_catcher(catchers: Sequence[Catcher], failure: Failure) -> int | None:
 
 def delay(retrier: Retrier, done: int, random: Random) -> float:
     """Seconds to wait before the retry that follows `done` retries."""
-    limit = float(retrier.max_delay_seconds) if retrier.max_delay_seconds is not None else 315_360_000.0
-    seconds = (
-        retrier.interval_seconds * retrier.backoff_rate ** min(done, 1000) if retrier.backoff_rate < 1e3 else limit
-    )
+    try:
+        seconds = retrier.interval_seconds * retrier.backoff_rate**done
+    except OverflowError:
+        seconds = _LONGEST_DELAY
+    limit = _LONGEST_DELAY if retrier.max_delay_seconds is None else retrier.max_delay_seconds
     seconds = min(seconds, limit)
     return random.uniform(0.0, seconds) if retrier.full_jitter else seconds

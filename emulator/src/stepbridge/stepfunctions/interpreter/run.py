@@ -73,6 +73,8 @@ class Run:
             work(self, branch)
         except EvaluationError as problem:
             self.evaluation_failed(branch, problem)
+        except RecursionError:
+            self.evaluation_failed(branch, EvaluationError("The data is nested too deeply."))
 
     # --- Small things -------------------------------------------------------------------------------------------------
 
@@ -149,7 +151,6 @@ class Run:
         next_state: str | None,
         assign: Template | None,
         scope: Scope,
-        previous: int | None = None,
     ) -> None:
         """Leave the branch's state: assign variables, write the exit, go on to `next_state` or end the branch."""
         assigned = assign.evaluate(scope) if assign is not None else None
@@ -160,8 +161,6 @@ class Run:
         if assigned:
             extra["assignedVariables"] = {name: to_text(value) for name, value in assigned.items()}
             extra["assignedVariablesDetails"] = NOT_TRUNCATED
-        if previous is not None:
-            branch.previous = previous
         self.note(
             branch,
             f"{self.definition_of(branch).type}StateExited",
@@ -178,7 +177,7 @@ class Run:
         else:
             self.finish_branch(branch, output, text)
 
-    def leave_with_result(self, branch: Branch, result: Json, previous: int | None = None) -> None:
+    def leave_with_result(self, branch: Branch, result: Json) -> None:
         """Leave a state that has a result: ResultSelector, ResultPath and OutputPath, or JSONata's Output."""
         definition = self.definition_of(branch)
         assert isinstance(definition, RetryableState)  # noqa: S101 (only they have results)
@@ -191,7 +190,7 @@ class Run:
             scope = self.scope(branch, result)
             combined = apply_result_path(definition.result_path, branch.input, result)
             output = select(definition.output_path, self.scope(branch, combined))
-        self.leave(branch, output, definition.next, definition.assign, scope, previous)
+        self.leave(branch, output, definition.next, definition.assign, scope)
 
     def finish_branch(self, branch: Branch, output: Json, text: str | None = None) -> None:
         """The branch has come to its end."""

@@ -51,10 +51,9 @@ class OnBranches:
 
 @dataclass(slots=True)
 class OnMapRun:
-    """The children of a distributed Map; `started_event` is the id of MapRunStarted."""
+    """The children of a distributed Map."""
 
     map_run_id: int
-    started_event: int
 
 
 Waiting = OnTask | OnTimer | OnBranches | OnMapRun

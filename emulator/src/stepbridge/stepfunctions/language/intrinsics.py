@@ -87,6 +87,8 @@ def _need(condition: bool, message: str) -> None:
 def _integer(value: Json) -> int:
     """A number as an integer, rounded half up as Java's Math.round does."""
     _need(is_number(value), "The argument must be a number")
+    if isinstance(value, int):
+        return value
     rounded: int = math.floor(value + 0.5)
     return rounded
 

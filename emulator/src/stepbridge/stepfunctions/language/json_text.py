@@ -1,6 +1,7 @@
 """Reads JSON and, where it is not JSON, says so in the words of Jackson, the parser that AWS uses."""
 
 import json
+import math
 import re
 from typing import NoReturn
 
@@ -41,10 +42,18 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is too large a number")
+    return number
+
+
 def parse(text: str, *, unique_fields: bool = False) -> Json:
     """Parse `text`.  Raises JsonError; with `unique_fields` also DuplicateFieldError."""
     try:
-        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique if unique_fields else None)
+        hook = _unique if unique_fields else None
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=hook)
     except DuplicateFieldError:
         raise
     except json.JSONDecodeError as problem:

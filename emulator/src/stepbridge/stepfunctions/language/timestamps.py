@@ -21,5 +21,5 @@ def parse(text: object) -> float | None:
         zone = timezone(offset if match.group(8) == "+" else -offset)
     try:
         return datetime(*(int(match.group(part)) for part in range(1, 7)), tzinfo=zone).timestamp() + fraction  # type: ignore[misc,arg-type]
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
