@@ -346,3 +346,23 @@ def test_an_operation_that_was_cut_off_is_taken_up(tmp_path: Path) -> None:
 
     asyncio.run(before())
     asyncio.run(after())
+
+
+def test_dynamic_references_are_looked_up_but_not_recorded(bench: Run) -> None:
+    secret = "{{resolve:secretsmanager:dynamic-secret:SecretString:password}}"
+    parameter = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": f"<{secret}>"}}
+
+    async def scenario(one: Bench) -> None:
+        await one.calls.call(
+            "secretsmanager", "CreateSecret", Name="dynamic-secret", SecretString='{"password": "hush"}'
+        )
+        assert await one.create("s", {"P": parameter}) == "CREATE_COMPLETE", await one.events("s")
+        found = await one.call("describe_stack_resource", StackName="s", LogicalResourceId="P")
+        name = found["StackResourceDetail"]["PhysicalResourceId"]
+        assert (await one.calls.call("ssm", "GetParameter", Name=name))["Parameter"]["Value"] == "<hush>"
+        assert "hush" not in json.dumps(await one.call("describe_stack_events", StackName="s"))
+        await one.call("delete_stack", StackName="s")
+        missing = parameter | {"Properties": {"Type": "String", "Value": "{{resolve:ssm:nowhere}}"}}
+        assert await one.create("t", {"P": missing}) == "ROLLBACK_COMPLETE"
+
+    bench(scenario)

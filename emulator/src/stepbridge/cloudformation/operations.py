@@ -13,6 +13,7 @@ from stepbridge.api.errors import AwsError
 from stepbridge.clock import Clock
 from stepbridge.cloudformation.blueprint import Blueprint, Declaration, find_type
 from stepbridge.cloudformation.changes import Existing
+from stepbridge.cloudformation.dynamic_references import looked_up
 from stepbridge.cloudformation.errors import ResourceError, TemplateError
 from stepbridge.cloudformation.records import Members, Records
 from stepbridge.cloudformation.resources.base import AwsCalls, Made, ResourceType, Stack, is_not_found
@@ -139,7 +140,7 @@ class Operation:
                     f"Properties validation failed for resource {declaration.logical_id} with message:\n"
                     f"[{', '.join(problems)}]"
                 )
-            made = await self._carrier(after).create(after.properties)
+            made = await self._carrier(after).create(await looked_up(self._calls, after.properties))
         except Exception as error:  # whatever a service does, the stack's operation ends and says why
             self._resource_status(declaration, f"{verb}_FAILED", None, _reason(error), after.properties)
             return False
@@ -176,7 +177,8 @@ class Operation:
                     f"Properties validation failed for resource {declaration.logical_id} with message:\n"
                     f"[{', '.join(problems)}]"
                 )
-            made = await self._carrier(after).update(before.made, before.properties, after.properties)
+            old, new = [await looked_up(self._calls, each.properties) for each in (before, after)]
+            made = await self._carrier(after).update(before.made, old, new)
         except Exception as error:
             self._resource_status(declaration, "UPDATE_FAILED", before, _reason(error), after.properties)
             return False
@@ -216,7 +218,8 @@ class Operation:
                 continue
             self._resource_status(before, "UPDATE_IN_PROGRESS", before)
             try:
-                await self._carrier(before).update(after.made, after.properties, before.properties)
+                old, new = [await looked_up(self._calls, each.properties) for each in (after, before)]
+                await self._carrier(before).update(after.made, old, new)
             except Exception as error:
                 self._resource_status(before, "UPDATE_FAILED", before, _reason(error))
                 failed.append(before.logical_id)
