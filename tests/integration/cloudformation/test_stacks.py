@@ -326,9 +326,10 @@ def test_an_operation_that_was_cut_off_is_taken_up(tmp_path: Path) -> None:
         one = Bench(store, tmp_path)
         reached = asyncio.Event()
         one.trace.listen(lambda hop: reached.set() if "CREATE_COMPLETE" in hop.text else None)
-        await one.call("create_stack", StackName="s", TemplateBody=template(resources))
+        request = asyncio.create_task(one.call("create_stack", StackName="s", TemplateBody=template(resources)))
         await reached.wait()  # A is there, B is not
         await one.service.stop()
+        await request
         assert (await one.call("describe_stacks", StackName="s"))["Stacks"][0]["StackStatus"] == "CREATE_IN_PROGRESS"
         assert [name for name in await one.queues() if name.startswith("resumed")] == ["resumed-a"]
         store.close()

@@ -33,6 +33,9 @@ from stepbridge.store.database import Store
 from stepbridge.trace import Trace
 
 _PAGE = 100
+# An operation is given this many seconds before its request is answered.  The waiters of AWS's clients ask once, and
+# if it is not over by then they ask again only after 15 (creation) or 30 seconds (deletion).
+_PATIENCE = 2.0
 _UPDATABLE = frozenset({
     "CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE", "CREATE_FAILED",
     "UPDATE_FAILED",
@@ -508,8 +511,11 @@ class CloudFormationService(Service):
         stack.pop("StackStatusReason", None)
         self._records.save_stack(stack)
         self._stack_event(stack, status, "User Initiated")
-        self._run(stack, work)
+        operation = self._run(stack, work)
         await self._records.committed()
+        patience = asyncio.ensure_future(self._clock.sleep(_PATIENCE))
+        await asyncio.wait({operation, patience}, return_when=asyncio.FIRST_COMPLETED)
+        patience.cancel()
 
     async def _resume(self, stack: Members, status: str) -> None:
         if status.startswith("DELETE"):
@@ -532,10 +538,11 @@ class CloudFormationService(Service):
         settings = self._settings
         return Operation(stack, settings.account, settings.region, self._records, self._calls, self._clock, self._trace)
 
-    def _run(self, stack: Members, work: _Work) -> None:
+    def _run(self, stack: Members, work: _Work) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work(self._operation(stack)))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        return task
 
     def _stack_event(self, stack: Members, status: str, reason: str) -> None:
         self._records.add_event(
