@@ -1,7 +1,10 @@
 """The database: its group commit and the versions of its tables."""
 
 import asyncio
+import contextlib
+import resource
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,57 @@ def test_writes_of_one_turn_are_committed_together_before_committed_returns(tmp_
         assert names(path) == []
         await store.committed()
         assert names(path) == ["a", "b"]
+        store.close()
+
+    asyncio.run(scenario())
+
+
+@contextlib.contextmanager
+def no_file_grows_beyond(size: int) -> Iterator[None]:
+    """What a full disk is to SQLite: the kernel refuses to write past `size` bytes of a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_commit_that_fails_is_told_to_those_who_wait_and_the_next_one_works(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+
+    async def scenario() -> None:
+        store = Store(path)
+        store.migrate("jobs", [TABLE])
+        store.execute("INSERT INTO job VALUES ('a')")
+        await store.committed()
+        with no_file_grows_beyond((tmp_path / "state.sqlite-wal").stat().st_size):
+            store.execute("INSERT INTO job VALUES ('b')")
+            with pytest.raises(sqlite3.OperationalError):
+                await store.committed()
+        assert [row["name"] for row in store.query("SELECT name FROM job")] == ["a"]
+        store.execute("INSERT INTO job VALUES ('c')")
+        await store.committed()
+        assert names(path) == ["a", "c"]
+        store.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_commit_that_leaves_its_transaction_open_is_rolled_back(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    reference = "CREATE TABLE part (job TEXT REFERENCES job DEFERRABLE INITIALLY DEFERRED) STRICT"
+
+    async def scenario() -> None:
+        store = Store(path)
+        store.migrate("jobs", [TABLE, reference])
+        store.execute("INSERT INTO job VALUES ('a')")
+        store.execute("INSERT INTO part VALUES ('nobody')")
+        with pytest.raises(sqlite3.IntegrityError):
+            await store.committed()
+        store.execute("INSERT INTO job VALUES ('b')")
+        await store.committed()
+        assert names(path) == ["b"]
         store.close()
 
     asyncio.run(scenario())

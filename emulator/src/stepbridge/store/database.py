@@ -99,7 +99,12 @@ class Store:
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:  # a full disk: whoever waits for the commit must not acknowledge
-            commit.set_exception(error)
+            # SQLite has rolled back by itself or keeps the transaction open, by the kind of error (SQLite, "BEGIN
+            # TRANSACTION", section 3); the next one must find none.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            if not commit.get_loop().is_closed():
+                commit.set_exception(error)
             return
         if not commit.get_loop().is_closed():
             commit.set_result(None)
