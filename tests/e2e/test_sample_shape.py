@@ -52,11 +52,19 @@ def zipped(source: str) -> bytes:
     return archive.getvalue()
 
 
+def policy_of(statement: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
 @pytest.fixture(scope="module")
 def machine(stepbridge: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     iam, functions, iot = (stepbridge.client(service) for service in ("iam", "lambda", "iot"))
-    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
-    role = iam.create_role(RoleName="sample", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    services = ["lambda.amazonaws.com", "states.amazonaws.com"]
+    trust = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(RoleName="sample", AssumeRolePolicyDocument=policy_of(trust))["Role"]["Arn"]
+    actions = ["lambda:InvokeFunction", "iot:Publish", "states:SendTaskSuccess"]
+    grant = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    iam.put_role_policy(RoleName="sample", PolicyName="loop", PolicyDocument=policy_of(grant))
     arns = {}
     for name, source in (("sample-publish", PUBLISH), ("sample-callback", CALLBACK)):
         arns[name] = functions.create_function(

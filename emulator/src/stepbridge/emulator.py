@@ -14,6 +14,7 @@ from stepbridge.api.server import HttpServer, listen
 from stepbridge.clock import Clock, SystemClock
 from stepbridge.cloudformation.service import CloudFormationService
 from stepbridge.functions.service import LambdaService
+from stepbridge.iam import Permissions
 from stepbridge.iot.broker import Broker
 from stepbridge.iot.broker.embedded import EmbeddedCore
 from stepbridge.iot.certificates import CertificateAuthority
@@ -91,6 +92,9 @@ class Emulator:
         self._exit.callback(moto.close)
         calls = AwsCalls(settings, dispatcher, moto, lambda: self.url)
 
+        permissions = Permissions(
+            settings, clock, trace, calls, lambda: moto.iam_revision, lambda token: states.issuer(token)
+        )
         lambda_service = LambdaService(settings, store, clock, trace, lambda: self.url, calls)
         self.authority = CertificateAuthority(settings.data_dir / "ca")
         registry = Registry(settings, store, clock, trace, self.authority, lambda: f"localhost:{self._mqtt_port}")
@@ -109,7 +113,9 @@ class Emulator:
             lambda topic, payload: broker.publish(Message(topic, payload, qos=0, retain=False, time=clock.now()))
         )
         rules = RulesEngine(settings, store, clock, trace, RuleServices(lambda_service.functions, broker, calls))
-        states = StepFunctionsService(settings, store, clock, trace, TaskIntegrations(lambda_service.functions, calls))
+        states = StepFunctionsService(
+            settings, store, clock, trace, TaskIntegrations(lambda_service.functions, calls, permissions)
+        )
         stacks = CloudFormationService(settings, store, clock, trace, calls)
         broker.listen(rules.accept)
         dispatcher.register(
@@ -121,7 +127,16 @@ class Emulator:
             stacks,
         )
 
-        api = Api(settings, store, trace, dispatcher, moto, lambda: self.endpoints)
+        api = Api(
+            settings,
+            store,
+            trace,
+            dispatcher,
+            moto,
+            lambda: self.endpoints,
+            permissions,
+            lambda_service.functions.session_of,
+        )
         listener = self._listen("HTTP", settings.http_port)
         self._http_port = listener.getsockname()[1]
         # In the order of who needs whom; the HTTP port last, so that it answers only when all the rest does.

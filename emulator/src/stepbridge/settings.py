@@ -13,7 +13,8 @@ class Settings:
 
     `host` is the address everything listens on; `http_port` and `mqtt_port` 0 mean any free port.  `data_dir` holds
     the database, the certificate authority and the functions' code.  With `memory` the database is not written to
-    disk and `data_dir` is expected to be temporary.
+    disk and `data_dir` is expected to be temporary.  `iam` says whether the roles of functions, state machines and rules
+    may only do what their policies allow.
     """
 
     data_dir: Path
@@ -24,3 +25,4 @@ class Settings:
     fsync: bool = False
     account: str = DEFAULT_ACCOUNT
     region: str = DEFAULT_REGION
+    iam: bool = True

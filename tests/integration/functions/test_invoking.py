@@ -145,8 +145,10 @@ def test_the_environment_is_as_on_aws_and_not_the_users(
     assert "AWS_PROFILE" not in seen
     assert "HTTPS_PROXY" not in seen
     assert seen["HOME"] != os.environ.get("HOME"), "or boto3 would find the user's credentials"
-    assert emulator.functions.role_of(seen["AWS_ACCESS_KEY_ID"]) == ROLE
-    assert emulator.functions.role_of("AKIANOBODY") is None
+    session = emulator.functions.session_of(seen["AWS_ACCESS_KEY_ID"])
+    assert session is not None
+    assert (session.role_arn, session.name) == (ROLE, name)
+    assert emulator.functions.session_of("AKIANOBODY") is None
 
 
 def test_boto3_is_there_unless_the_package_brings_its_own(run: Run, emulator: Lambda, name: str) -> None:

@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
+from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,12 +17,14 @@ from starlette.types import Receive, Scope, Send
 from stepbridge.api.access_checks import refusal
 from stepbridge.api.dispatch import Dispatcher
 from stepbridge.api.errors import AwsError
+from stepbridge.api.foreign import named_operation, refused_operation
 from stepbridge.api.http import HttpRequest, HttpResponse
 from stepbridge.api.models import service_model, service_of_signing_name
 from stepbridge.api.moto_backend import MotoBackend
 from stepbridge.api.protocols import protocol_of
 from stepbridge.api.service import Caller
 from stepbridge.api.trace_stream import TraceStreams
+from stepbridge.iam import Permissions, RoleSession
 from stepbridge.settings import Settings
 from stepbridge.store import Store
 from stepbridge.trace import Trace
@@ -34,7 +37,10 @@ _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/,\s]+)/([^/,\s]+)/aws
 
 
 class Api:
-    """Routes each request to the emulator's own services or to moto."""
+    """Routes each request to the emulator's own services or to moto.
+
+    `session_of` knows the access keys that were given to roles; what they sign is authorised by `permissions`.
+    """
 
     def __init__(
         self,
@@ -44,6 +50,8 @@ class Api:
         dispatcher: Dispatcher,
         moto: MotoBackend,
         endpoints: Callable[[], Mapping[str, Any]],
+        permissions: Permissions,
+        session_of: Callable[[str], RoleSession | None],
     ) -> None:
         self._settings = settings
         self._store = store
@@ -51,6 +59,8 @@ class Api:
         self._dispatcher = dispatcher
         self._moto = moto
         self._endpoints = endpoints
+        self._permissions = permissions
+        self._session_of = session_of
         self._streams = TraceStreams(trace)
         self.application = Starlette(
             routes=[
@@ -101,10 +111,10 @@ class Api:
         if (reason := refusal(request.method, request.headers)) is not None:
             self._trace.emit("api", "request-refused", reason)
             return HttpResponse(403, {"content-type": "text/plain"}, reason.encode())
-        credential = _CREDENTIAL.search(request.headers.get("authorization", ""))
+        credential = _CREDENTIAL.search(request.headers.get("authorization", "")) or _presigned(request)
         service_name = self._service_name(request, credential)
         if service_name is None or not self._dispatcher.offers(service_name):
-            return await self._moto.handle(request)
+            return await self._foreign(request, credential, request_id)
         return await self._own(service_name, request, credential, source_ip, request_id)
 
     def _service_name(self, request: HttpRequest, credential: re.Match[str] | None) -> str | None:
@@ -114,6 +124,17 @@ class Api:
         if target == service_model("stepfunctions").metadata["targetPrefix"]:
             return "stepfunctions"
         return None
+
+    async def _foreign(self, request: HttpRequest, credential: re.Match[str] | None, request_id: str) -> HttpResponse:
+        session = self._session_of(credential[1]) if credential is not None else None
+        if session is not None and credential is not None:
+            named = named_operation(service_of_signing_name(credential[3]), request)
+            if named is not None:
+                try:
+                    await self._permissions.require(session, *named)
+                except AwsError as error:
+                    return refused_operation(named[0], error, request_id)
+        return await self._moto.handle(request)
 
     async def _own(
         self,
@@ -138,6 +159,8 @@ class Api:
                     status=403,
                 )
             operation, members = protocol.parse(request)
+            if (session := self._session_of(access_key)) is not None:
+                await self._permissions.require(session, operation, members)
             caller = Caller(self._settings.account, region, access_key, source_ip, request.headers)
             output = await self._dispatcher.call(operation, caller, members)
             # Nothing is acknowledged before it is in the database.
@@ -153,3 +176,9 @@ class Api:
             )
             failure = AwsError("InternalFailure", "stepbridge failed to answer; its log tells why", status=500)
             return protocol.serialize_error(operation, failure, request_id)
+
+
+def _presigned(request: HttpRequest) -> re.Match[str] | None:
+    """The credential in the query of a presigned URL."""
+    credential = parse_qs(request.query).get("X-Amz-Credential", [""])[0]
+    return _CREDENTIAL.fullmatch(f"Credential={credential}")

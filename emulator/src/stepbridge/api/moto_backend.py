@@ -7,6 +7,7 @@ on a few threads of its own.
 import asyncio
 import io
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,15 +17,20 @@ from stepbridge.api.bucket_policies import evaluate_conditions_of_bucket_policie
 from stepbridge.api.http import HttpRequest, HttpResponse
 
 _WSGI_THREADS = 4
+_ACTION = re.compile(rb"(?:^|&)Action=(\w+)")
 
 
 class MotoBackend:
-    """Answers HTTP requests as moto's server mode does."""
+    """Answers HTTP requests as moto's server mode does.
+
+    `iam_revision` grows with each change that is made to IAM.
+    """
 
     def __init__(self, account: str) -> None:
         self._account = account
         self._threads = ThreadPoolExecutor(_WSGI_THREADS, thread_name_prefix="moto")
         self._application: Callable[..., Any] | None = None
+        self.iam_revision = 0
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request, off the event loop."""
@@ -44,6 +50,8 @@ class MotoBackend:
         finally:
             if hasattr(chunks, "close"):
                 chunks.close()
+        if _changes_iam(request):
+            self.iam_revision += 1
         dropped = ("connection", "transfer-encoding", "content-length")
         headers = {name.lower(): value for name, value in started["headers"] if name.lower() not in dropped}
         if request.method == "HEAD":
@@ -63,6 +71,14 @@ class MotoBackend:
             evaluate_conditions_of_bucket_policies(self._account)
             self._application = DomainDispatcherApplication(create_backend_app)
         return self._application
+
+
+def _changes_iam(request: HttpRequest) -> bool:
+    """Whether the request may have changed roles or policies."""
+    if "/iam/aws4_request" not in request.headers.get("authorization", ""):
+        return False
+    action = _ACTION.search(request.body or request.query.encode())
+    return action is None or not action[1].startswith((b"Get", b"List", b"Simulate", b"Generate"))
 
 
 def _wsgi_environ(request: HttpRequest) -> dict[str, Any]:

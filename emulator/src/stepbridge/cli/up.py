@@ -10,6 +10,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,6 +32,11 @@ _MAX_LINES_WAITING = 10_000
 _SAME_SIGNAL_SECONDS = 1.0
 
 
+class _Enforcement(Enum):
+    ON = "on"
+    OFF = "off"
+
+
 def up(
     port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port of the AWS APIs; 0 is any.")] = (
         _DEFAULTS.http_port
@@ -43,6 +49,9 @@ def up(
     host: Annotated[str, typer.Option(help="Address to listen on.  Anything but loopback opens it to others.")] = (
         _DEFAULTS.host
     ),
+    iam: Annotated[
+        _Enforcement, typer.Option(help="Whether roles may only do what their policies allow, as on AWS.")
+    ] = _Enforcement.ON,
     ready_file: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="Write the endpoints here as JSON once all of them are ready."),
@@ -60,7 +69,14 @@ def up(
     with contextlib.ExitStack() as stack:
         stack.enter_context(_exclusive(data_dir))
         kept_in = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stepbridge-"))) if memory else data_dir
-        settings = Settings(data_dir=kept_in.absolute(), host=host, http_port=port, mqtt_port=mqtt_port, memory=memory)
+        settings = Settings(
+            data_dir=kept_in.absolute(),
+            host=host,
+            http_port=port,
+            mqtt_port=mqtt_port,
+            memory=memory,
+            iam=iam is _Enforcement.ON,
+        )
         ready_files = [data_dir / ENDPOINTS_FILE, *([ready_file] if ready_file else [])]
         import uvloop
 

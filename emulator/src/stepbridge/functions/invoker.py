@@ -23,6 +23,7 @@ from stepbridge.functions.names import LATEST, FunctionName, parse_function_name
 from stepbridge.functions.permissions import ServiceCall, why_refused
 from stepbridge.functions.pool import DEFAULT_BOUND, EnvironmentPool
 from stepbridge.functions.registry import Configuration, FunctionRegistry
+from stepbridge.iam.sessions import RoleSession
 from stepbridge.settings import Settings
 from stepbridge.store import Store
 from stepbridge.trace import Trace
@@ -78,7 +79,7 @@ class Functions:
         self._launchers: dict[str, Launcher] = {}
         self._running: Counter[str] = Counter()  # invocations by function
         self._plans: dict[str, EnvironmentPlan] = {}  # by revision
-        self._roles: dict[str, str] = {}  # by access key
+        self._sessions: dict[str, RoleSession] = {}  # by access key
         self._told: set[str] = set()  # runtimes of which it was said that another version runs them
         self._events = AsynchronousInvocations(store, clock, trace, calls, self._run_event, self.registry)
 
@@ -174,9 +175,9 @@ class Functions:
             )
         return await self.invoke(function_arn, payload, invocation_type=invocation_type)
 
-    def role_of(self, access_key: str) -> str | None:
-        """The ARN of the role of the function whose environment was given `access_key`."""
-        return self._roles.get(access_key)
+    def session_of(self, access_key: str) -> RoleSession | None:
+        """The function, in its role, whose environment was given `access_key`."""
+        return self._sessions.get(access_key)
 
     def changed(self, function: str) -> None:
         """The code or configuration of $LATEST changed: invocations from now on get environments that have it."""
@@ -301,11 +302,11 @@ class Functions:
         on_idle: Callable[[Environment], object],
         on_end: Callable[[Environment], object],
     ) -> Environment:
-        credentials = self._new_credentials(plan.role)
+        credentials = self._new_credentials(plan)
         access_key = credentials["AWS_ACCESS_KEY_ID"]
 
         def ended(environment: Environment) -> None:
-            self._roles.pop(access_key, None)
+            self._sessions.pop(access_key, None)
             on_end(environment)
 
         return Environment(
@@ -320,10 +321,10 @@ class Functions:
             write_log=self._write_log,
         )
 
-    def _new_credentials(self, role: str) -> Mapping[str, str]:
-        """Session credentials of `role`, by which the emulator recognises it."""
+    def _new_credentials(self, plan: EnvironmentPlan) -> Mapping[str, str]:
+        """Credentials of the function's role, by which the emulator recognises who calls."""
         access_key = "ASIA" + base64.b32encode(secrets.token_bytes(10)).decode()
-        self._roles[access_key] = role
+        self._sessions[access_key] = function_session(plan.role, plan.arn)
         return {
             "AWS_ACCESS_KEY_ID": access_key,
             "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
@@ -352,6 +353,12 @@ class Functions:
         self._logs.write(plan.log_group, environment.log_stream, line)
         if by_handler and line:
             self._trace.emit("lambda", "log", f"{plan.function}: {line}", function=plan.function)
+
+
+def function_session(role: str, function_arn: str) -> RoleSession:
+    """A function in its role, as its calls and those that Lambda makes for it are seen by other services."""
+    unqualified = ":".join(function_arn.split(":")[:7])
+    return RoleSession(role, unqualified.rpartition(":")[2], {"lambda:SourceFunctionArn": unqualified})
 
 
 def _check_payload(payload: bytes, limit: int) -> bytes:

@@ -37,6 +37,22 @@ class CallbackOperations(Core):
         await self._store.committed()
         return {}
 
+    def issuer(self, token: str) -> str | None:
+        """The ARN of the state machine or the activity that a token was issued for; None if it is no token.
+
+        What holds the token must be allowed to answer that.
+        """
+        try:
+            execution, task = self._sealer.open_task_token(token)
+        except AwsError:
+            return None
+        row = self._store.query_one(
+            "SELECT coalesce(t.activity, e.machine) AS issuer FROM executions e"
+            " LEFT JOIN tasks t ON t.execution = e.id AND t.task = ? WHERE e.id = ?",
+            (task, execution),
+        )
+        return row["issuer"] if row is not None else None
+
     def _answer(self, token: str, answer: Members, kind: str) -> None:
         execution, task = self._task(token)
         self._tell(token, execution, kind)

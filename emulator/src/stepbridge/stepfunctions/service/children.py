@@ -36,12 +36,13 @@ class ChildExecutions(ExecutionOperations):
         pattern = call.resource.pattern if isinstance(call.resource, Integration) else None
         parent = Parent(call.execution, call.task, pattern) if pattern in (SYNC, SYNC_2) else None
         name = parameters.get("Name") or str(uuid.uuid4())
+        operation = operation_model("stepfunctions", "StartExecution")
         try:
+            await call.authorize(operation, {"stateMachineArn": parameters["StateMachineArn"]})
             arn, started = self._start(
                 parameters["StateMachineArn"], name, text, parameters.get("TraceHeader"), parent=parent
             )
         except AwsError as error:
-            operation = operation_model("stepfunctions", "StartExecution")
             raise refused("StepFunctions", "AWSStepFunctions", operation, error) from None
         output = {"ExecutionArn": arn, "StartDate": round(started * 1000)}
         headers = {"Content-Type": "application/x-amz-json-1.0", "Content-Length": str(len(to_json(output)))}

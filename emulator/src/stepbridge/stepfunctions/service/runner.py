@@ -337,8 +337,9 @@ class ExecutionRunner:
         for execution, task in to_call:
             # Read again: the task may be over by now, and what was not committed is not called.
             row = self._store.query_one(
-                "SELECT t.resource, t.activity, t.state_name, t.has_token, t.started, t.call, e.arn"
-                " FROM tasks t JOIN executions e ON e.id = t.execution WHERE t.execution = ? AND t.task = ?",
+                "SELECT t.resource, t.activity, t.state_name, t.has_token, t.started, t.call, e.arn, r.role"
+                " FROM tasks t JOIN executions e ON e.id = t.execution"
+                " JOIN state_machine_revisions r ON r.id = e.revision WHERE t.execution = ? AND t.task = ?",
                 (execution, task),
             )
             if row is None:
@@ -358,6 +359,7 @@ class ExecutionRunner:
                 task=task,
                 state_name=row["state_name"],
                 time=self._clock.now(),
+                authorize=self._integrations.authorizer(row["role"], row["arn"]),
             )
             self._run(self._call(call))
 

@@ -67,10 +67,10 @@ class StateTestOperations(Core):
         if outcome is None and mock is not None:
             outcome = _with_mock(test, mock, configuration)
         elif outcome is None:
-            outcome = await self._with_call(test, state)
+            outcome = await self._with_call(test, state, request.get("roleArn"))
         return _answer(outcome, request.get("inspectionLevel", "INFO"))
 
-    async def _with_call(self, test: StateTest, state: State) -> Outcome:
+    async def _with_call(self, test: StateTest, state: State, role: str | None) -> Outcome:
         if not isinstance(state, Task):
             raise AwsError("ValidationException", f"State type '{state.type}' needs a mock")
         integration = self._integrations.find(state.resource)
@@ -84,6 +84,7 @@ class StateTestOperations(Core):
             task=0,
             state_name=state.name,
             time=self._clock.now(),
+            authorize=self._integrations.authorizer(role, test.execution.execution_arn),
         )
         try:
             return test.succeed(await integration(call))

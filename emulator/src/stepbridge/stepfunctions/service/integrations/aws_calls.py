@@ -15,7 +15,7 @@ from botocore.model import ListShape, MapShape, OperationModel, Shape, Structure
 from stepbridge.api.errors import AwsError
 from stepbridge.api.validation import validate
 from stepbridge.stepfunctions.interpreter.messages import Json
-from stepbridge.stepfunctions.service.integrations.call import TaskError
+from stepbridge.stepfunctions.service.integrations.call import TaskCall, TaskError
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import new_request_id, to_json
 
 
@@ -25,11 +25,11 @@ class AwsCalls(Protocol):
     async def call(self, service: str, operation: str, **members: Any) -> dict[str, Any]: ...
 
 
-async def make(calls: AwsCalls, operation: OperationModel, parameters: Json) -> dict[str, Any]:
-    """Call `operation` with `parameters` as a definition writes them.  Raises AwsError, also for what is missing."""
+async def make(calls: AwsCalls, operation: OperationModel, call: TaskCall) -> dict[str, Any]:
+    """Call `operation` with the parameters of `call`.  Raises AwsError, also for what is missing or not allowed."""
     service = operation.service_model.service_name
     shape = operation.input_shape
-    members = to_members(shape, parameters)
+    members = to_members(shape, call.parameters)
     unknown = [name for name in members if shape is None or name not in shape.members]
     if unknown:
         raise TaskError("States.Runtime", f"The field '{unknown[0]}' is not supported by Step Functions")
@@ -38,6 +38,7 @@ async def make(calls: AwsCalls, operation: OperationModel, parameters: Json) -> 
             if name not in members:
                 message = f"The request must contain the parameter {name}."
                 raise AwsError("MissingParameter", message, status=400)
+    await call.authorize(operation, members)
     validate(service, shape, members)
     return await calls.call(service, operation.name, **members)
 

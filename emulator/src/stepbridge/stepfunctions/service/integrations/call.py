@@ -1,10 +1,20 @@
 """One call of a Task state, and how it ends."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from botocore.model import OperationModel
 
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.language.resources import Resource
+
+# Raises AwsError unless the state machine's role may call the operation with these members.
+Authorize = Callable[[OperationModel, Mapping[str, Any]], Awaitable[None]]
+
+
+async def unrestricted(operation: OperationModel, members: Mapping[str, Any]) -> None:
+    """Allow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +22,7 @@ class TaskCall:
     """What an integration is to call, for whom.
 
     `execution` and `task` are the row id of the execution and the id of the task in it, `time` is when the call is
-    made, in seconds since the epoch.
+    made, in seconds since the epoch, and `authorize` knows what the state machine's role allows.
     """
 
     resource: Resource
@@ -22,6 +32,7 @@ class TaskCall:
     task: int
     state_name: str
     time: float
+    authorize: Authorize = unrestricted
 
 
 class TaskError(Exception):

@@ -59,10 +59,12 @@ class FunctionTask:
         self._invoker = invoker
 
     async def __call__(self, call: TaskCall) -> Json:
+        operation = operation_model("lambda", "Invoke")
         try:
+            await call.authorize(operation, {"FunctionName": call.resource.arn})
             result = await self._invoker.invoke(call.resource.arn, to_json(call.parameters).encode())
         except AwsError as error:
-            raise refused("Lambda", "AWSLambda", operation_model("lambda", "Invoke"), error) from None
+            raise refused("Lambda", "AWSLambda", operation, error) from None
         return _payload(result)
 
 
@@ -77,7 +79,9 @@ class LambdaInvoke:
         payload = parameters.get("Payload")
         if payload is not None and not isinstance(payload, str):  # text is JSON already
             payload = to_json(payload)
+        operation = operation_model("lambda", "Invoke")
         try:
+            await call.authorize(operation, parameters)
             result = await self._invoker.invoke(
                 parameters["FunctionName"],
                 (payload or "").encode(),
@@ -87,7 +91,7 @@ class LambdaInvoke:
                 log_tail=parameters.get("LogType") == "Tail",
             )
         except AwsError as error:
-            raise refused("Lambda", "AWSLambda", operation_model("lambda", "Invoke"), error) from None
+            raise refused("Lambda", "AWSLambda", operation, error) from None
         output: dict[str, Json] = {"ExecutedVersion": result.executed_version, "Payload": _payload(result)}
         headers = {
             "X-Amz-Executed-Version": result.executed_version,

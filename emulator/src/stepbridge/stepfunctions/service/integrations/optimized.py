@@ -50,7 +50,7 @@ class ServiceTask:
         action = self._action
         operation = operation_model(action.service, action.operation)
         try:
-            answer = await make(self._calls, operation, call.parameters)
+            answer = await make(self._calls, operation, call)
         except AwsError as error:
             raise refused(action.error_prefix, action.sdk_service, operation, error) from None
         output = to_output(operation.output_shape, answer, milliseconds=True)
@@ -67,7 +67,7 @@ class PutEvents:
     async def __call__(self, call: TaskCall) -> Json:
         operation = operation_model("events", "PutEvents")
         try:
-            answer = await make(self._calls, operation, call.parameters)
+            answer = await make(self._calls, operation, call)
         except AwsError as error:
             raise refused("EventBridge", "AmazonCloudWatchEvents", operation, error) from None
         output = to_output(operation.output_shape, answer, milliseconds=True)

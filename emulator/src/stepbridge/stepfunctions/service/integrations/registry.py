@@ -1,24 +1,43 @@
 """Which integrations there are."""
 
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from botocore.model import OperationModel
+
+from stepbridge.iam.sessions import RoleSession
 from stepbridge.stepfunctions.language.resources import Integration as IntegrationResource
 from stepbridge.stepfunctions.language.resources import LambdaFunction, Resource
 from stepbridge.stepfunctions.service.integrations.aws_calls import AwsCalls
-from stepbridge.stepfunctions.service.integrations.call import Integration
+from stepbridge.stepfunctions.service.integrations.call import Authorize, Integration, unrestricted
 from stepbridge.stepfunctions.service.integrations.lambda_functions import FunctionTask, LambdaInvoke, LambdaInvoker
 from stepbridge.stepfunctions.service.integrations.map_storage import MapStorage
 from stepbridge.stepfunctions.service.integrations.optimized import ACTIONS, PutEvents, ServiceTask
 from stepbridge.stepfunctions.service.integrations.sdk import SdkTask, find_operation
 
 
+class Permissions(Protocol):
+    """What roles allow."""
+
+    async def require(self, session: RoleSession, operation: OperationModel, members: Mapping[str, Any]) -> None:
+        """Raises AwsError unless the role of `session` may call `operation` so."""
+        ...
+
+
 class TaskIntegrations:
     """The integrations by the resources that name them.
 
     `lambda_invoker` runs Lambda functions; `calls` reaches all other services, and without it only Lambda can be
-    called.  Activities are no integration: their tasks are not called but asked for.
+    called.  `permissions` checks what the roles of state machines allow; without it they allow everything.
+    Activities are no integration: their tasks are not called but asked for.
     """
 
-    def __init__(self, lambda_invoker: LambdaInvoker, calls: AwsCalls | None = None) -> None:
+    def __init__(
+        self, lambda_invoker: LambdaInvoker, calls: AwsCalls | None = None, permissions: Permissions | None = None
+    ) -> None:
         self.calls = calls
+        self._permissions = permissions
         self._function = FunctionTask(lambda_invoker)
         self._by_action: dict[str, Integration] = {"lambda:invoke": LambdaInvoke(lambda_invoker)}
         self.map_storage = MapStorage(calls) if calls is not None else None
@@ -29,6 +48,18 @@ class TaskIntegrations:
     def add(self, action: str, integration: Integration) -> None:
         """Offer one more integration, by its service and action: `states:startExecution`."""
         self._by_action[action] = integration
+
+    def authorizer(self, role_arn: str | None, execution_arn: str) -> Authorize:
+        """What checks the calls of an execution, in the role of its state machine."""
+        permissions = self._permissions
+        if permissions is None or role_arn is None:
+            return unrestricted
+        session = RoleSession(role_arn, hashlib.sha256(execution_arn.encode()).hexdigest()[:32])
+
+        async def authorize(operation: OperationModel, members: Mapping[str, Any]) -> None:
+            await permissions.require(session, operation, members)
+
+        return authorize
 
     def find(self, resource: Resource) -> Integration | None:
         """What makes the call of `resource`, or None if that cannot be emulated."""

@@ -65,7 +65,7 @@ class SdkTask:
         operation = self._operation
         service = operation.service_model.service_name
         try:
-            answer = await make(self._calls, operation, call.parameters)
+            answer = await make(self._calls, operation, call)
         except AwsError as error:
             raise refused_by_sdk(sdk_name(service_model(service).service_id), operation, error) from None
         return to_output(operation.output_shape, answer, milliseconds=False)
