@@ -9,7 +9,8 @@ The user's own calls are never restricted: only those signed with credentials th
 """
 
 from stepbridge.iam.permissions import Permissions
+from stepbridge.iam.refusals import message
 from stepbridge.iam.roles import Role, RoleReader
 from stepbridge.iam.sessions import RoleSession
 
-__all__ = ["Permissions", "Role", "RoleReader", "RoleSession"]
+__all__ = ["Permissions", "Role", "RoleReader", "RoleSession", "message"]

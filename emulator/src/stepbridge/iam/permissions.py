@@ -6,7 +6,7 @@ from typing import Any
 from botocore.model import OperationModel
 
 from stepbridge.api.errors import AwsError
-from stepbridge.authorization import Context, Outcome, Policy, Request, Verdict, about, evaluate
+from stepbridge.authorization import Context
 from stepbridge.clock import Clock, iso_timestamp
 from stepbridge.iam.needs import Need, Place, needs_of
 from stepbridge.iam.refusals import access_denied
@@ -80,18 +80,9 @@ class Permissions:
         return self._token_issuer(token)
 
     def _check(self, role: Role, session: RoleSession, operation: OperationModel, need: Need, context: Context) -> None:
-        refused: tuple[Verdict, bool] | None = None
-        verdict = _evaluate(role.policies, need, context)
-        if not verdict.allowed:
-            refused = verdict, False
-        elif role.boundary is not None:
-            verdict = _evaluate((role.boundary,), need, context)
-            refused = None if verdict.allowed else (verdict, True)
-        if refused is None:
+        refusal = role.refusal(need.action, need.resource, context)
+        if refusal is None:
             return
-        error = access_denied(
-            operation.service_model, session.arn, need.action, need.resource, refused[0], boundary=refused[1]
-        )
         self._trace.emit(
             "iam",
             "access-denied",
@@ -101,7 +92,7 @@ class Permissions:
             action=need.action,
             resource=need.resource,
         )
-        raise error
+        raise access_denied(operation.service_model, session.arn, need.action, need.resource, refusal)
 
     def _context(self, session: RoleSession) -> Context:
         """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html"""
@@ -131,19 +122,3 @@ class Permissions:
             f"IAM has no role {role_arn}: AWS would refuse what uses it, here it may do everything",
             role=role_arn,
         )
-
-
-def _evaluate(policies: tuple[Policy, ...], need: Need, context: Context) -> Verdict:
-    if need.resource is not None:
-        return evaluate(policies, Request(need.action, need.resource, context))
-    # Of an unknown resource it can only be said whether any statement is about the action: an allowing one allows.
-    allowing = (
-        (policy, statement)
-        for policy in about(policies, need.action)
-        for statement in policy.statements
-        if statement.allow and statement.holds(context)
-    )
-    found = next(allowing, None)
-    if found is None:
-        return evaluate((), Request(need.action, "", context))
-    return Verdict(Outcome.ALLOWED, *found)

@@ -11,9 +11,11 @@ from stepbridge.authorization import (
     IAM_TRUST,
     Context,
     MalformedPolicyError,
+    Outcome,
     Policy,
     Principal,
     Request,
+    about,
     evaluate,
     parse_policy,
 )
@@ -30,6 +32,14 @@ class AwsCalls(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a role may not do something: by an explicit deny or for want of a permission, in the boundary or not."""
+
+    explicit: bool
+    boundary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Role:
     """A role.  `boundary` is its permissions boundary: it allows nothing that the boundary does not."""
 
@@ -42,6 +52,29 @@ class Role:
         """Whether `service` (`lambda.amazonaws.com`) may take the role."""
         request = Request("sts:AssumeRole", self.arn, context, Principal("Service", service))
         return evaluate(self.trust, request).allowed
+
+    def refusal(self, action: str, resource: str | None, context: Context) -> Refusal | None:
+        """Why the role may not do `action` on the ARN `resource`, or None if it may."""
+        outcome = _evaluate(self.policies, action, resource, context)
+        if outcome is not Outcome.ALLOWED:
+            return Refusal(outcome is Outcome.EXPLICIT_DENY)
+        if self.boundary is not None:
+            outcome = _evaluate((self.boundary,), action, resource, context)
+            if outcome is not Outcome.ALLOWED:
+                return Refusal(outcome is Outcome.EXPLICIT_DENY, boundary=True)
+        return None
+
+
+def _evaluate(policies: tuple[Policy, ...], action: str, resource: str | None, context: Context) -> Outcome:
+    if resource is not None:
+        return evaluate(policies, Request(action, resource, context)).outcome
+    # Where the resource is not known, a statement that allows the action on any resource is taken to allow it.
+    allowed = any(
+        statement.allow and statement.holds(context)
+        for policy in about(policies, action)
+        for statement in policy.statements
+    )
+    return Outcome.ALLOWED if allowed else Outcome.IMPLICIT_DENY
 
 
 class RoleReader:
