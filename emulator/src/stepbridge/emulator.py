@@ -24,6 +24,7 @@ from stepbridge.iot.registry import Registry
 from stepbridge.iot.rules.actions.base import RuleServices
 from stepbridge.iot.rules.engine import RulesEngine
 from stepbridge.iot.rules.service import TopicRuleService
+from stepbridge.iot.shadows import Shadows, ShadowService
 from stepbridge.settings import Settings
 from stepbridge.stepfunctions.service import StepFunctionsService
 from stepbridge.stepfunctions.service.integrations import TaskIntegrations
@@ -117,12 +118,15 @@ class Emulator:
             settings, store, clock, trace, TaskIntegrations(lambda_service.functions, calls, permissions)
         )
         stacks = CloudFormationService(settings, store, clock, trace, calls)
+        shadows = Shadows(store, clock, trace, broker.accept)
         broker.listen(rules.accept)
+        broker.listen(shadows.take)
         dispatcher.register(
             lambda_service,
             *registry.services,
             TopicRuleService(settings, store, rules),
             IotDataService(broker, clock),
+            ShadowService(shadows, clock),
             states,
             stacks,
         )

@@ -23,7 +23,7 @@ _PAGE = 200  # retained topics in one answer, unless the caller wants fewer
 
 
 class IotDataService(Service):
-    """Publish, read retained messages, disconnect clients.  Device shadows are another service's."""
+    """Publish, read retained messages, disconnect clients."""
 
     service_name: ClassVar[str] = "iot-data"
 

@@ -68,9 +68,13 @@ class Broker:
         """Call `listener` with each accepted message, from any source; it must only take note."""
         self._listeners.append(listener)
 
+    def accept(self, message: Message) -> Safe:
+        """Accept a message from inside at once; the answer is done, or None, when it is safe."""
+        return self._accept(message, None)
+
     async def publish(self, message: Message) -> None:
         """Accept a message from inside (iot-data, the republish action); returns when it is safe."""
-        safe = self._accept(message, None)
+        safe = self.accept(message)
         if safe is not None:
             await safe
         await self._store.committed()
@@ -90,12 +94,14 @@ class Broker:
     def _accept(self, message: Message, session: CoreSession | None) -> Safe:
         if not message.topic.startswith(EVENTS):  # what these tell has a line of its own
             self._tell(message)
+        safe: Safe = None
+        # Basic Ingest goes to the rule and to nobody else (AWS IoT developer guide, "Basic Ingest").
+        if basic_ingest_rule(message.topic) is None:
+            safe = self._core.publish(message) if session is None else session.publish(message)
+        # After the subscribers: what a listener answers comes after what it answers to.  What it stores in this turn
+        # of the loop is committed with the message.
         for listener in self._listeners:
             listener(message)
-        # Basic Ingest goes to the rule and to nobody else (AWS IoT developer guide, "Basic Ingest").
-        if basic_ingest_rule(message.topic) is not None:
-            return self._store.pending_commit()
-        safe = self._core.publish(message) if session is None else session.publish(message)
         return self._store.pending_commit() if safe is None else safe
 
     def _tell(self, message: Message) -> None:
