@@ -54,8 +54,8 @@ def test_who_never_sends_connect_is_disconnected(world: Any, clock: ManualClock)
     assert secured.receive() is None
     assert plain.recv(1) == b""
     plain.close()
-    world.told("disconnect", "sent no CONNECT within")
-    world.told("disconnect", "did not finish the TLS handshake")
+    world.told("connect-refused", "sent no CONNECT within")
+    world.told("connect-refused", "did not finish the TLS handshake")
 
 
 def test_a_client_that_does_not_close_is_cut_off(world: Any, clock: ManualClock) -> None:

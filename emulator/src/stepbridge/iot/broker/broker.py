@@ -39,7 +39,7 @@ class Broker:
         self._core = core
         self._more_ports = more_ports
         self._listeners: list[Callable[[Message], object]] = []
-        self._gateway = Gateway(clock, trace, access, core, context, self._accept)
+        self._gateway = Gateway(clock, trace, access, core, context, self._accept, settings.region)
         self.ports: list[int] = []
         access.on_revocation(self._gateway.revoke)
 

@@ -14,8 +14,7 @@ from stepbridge.iot.access import Connection
 from stepbridge.iot.broker.core import CoreSession, Opening
 from stepbridge.iot.broker.embedded import expired
 from stepbridge.iot.broker.lifecycle import CLIENT_INITIATED
-from stepbridge.iot.broker.tls import TlsConnection
-from stepbridge.iot.broker.trust import explain
+from stepbridge.iot.broker.tls import Transport
 from stepbridge.iot.message import Message
 from stepbridge.iot.mqtt import packets as p
 from stepbridge.iot.mqtt import session as mqtt
@@ -25,7 +24,7 @@ from stepbridge.iot.mqtt.reason import ReasonCode
 if TYPE_CHECKING:
     from stepbridge.iot.broker.gateway import Gateway
 
-CONNECT_TIMEOUT = 30  # seconds for the TLS handshake, and again for CONNECT
+CONNECT_TIMEOUT = 30  # seconds for CONNECT
 CLOSE_TIMEOUT = 10  # seconds for a client to take the last bytes
 _WRITE_BUFFER = 256 * 1024  # bytes; above it the client is too slow to be read from
 
@@ -40,7 +39,6 @@ class DeviceConnection:
         "_core_session",
         "_gateway",
         "_last_activity",
-        "_secured",
         "_session",
         "_session_identifier",
         "_slow",
@@ -56,8 +54,7 @@ class DeviceConnection:
     def __init__(self, gateway: "Gateway") -> None:
         self._gateway = gateway
         self._session = mqtt.ServerSession()
-        self._transport: TlsConnection
-        self._secured = False
+        self._transport: Transport
         self._core_session: CoreSession | None = None
         self._will: mqtt.LastWill | None = None
         self._last_activity = gateway.clock.now()
@@ -77,25 +74,13 @@ class DeviceConnection:
 
     # From the socket: see Application
 
-    def accepted(self, transport: TlsConnection, address: str) -> None:
+    def begin(self, transport: Transport, address: str, principal: str) -> None:
+        """A client that has proven to be `principal` speaks MQTT from here on."""
         self._transport = transport
         self.address = address
+        self.principal = principal
+        transport.set_write_buffer(_WRITE_BUFFER)
         self._gateway.add(self)
-
-    def failed(self, error: Exception) -> None:
-        self._gateway.tell("connect-refused", f"{self.address} is refused: {explain(error)}", address=self.address)
-
-    def secured(self, certificate_der: bytes | None) -> None:
-        self._secured = True
-        admission = self._gateway.access.admit(certificate_der)
-        if admission.principal is None:
-            self._gateway.tell(
-                "connect-refused", f"{self.address} is refused: {admission.reason}", address=self.address
-            )
-            self._finish("AUTH_ERROR")
-            return
-        self.principal = admission.principal
-        self._transport.set_write_buffer(_WRITE_BUFFER)
 
     def received(self, data: bytes) -> None:
         self._last_activity = self._gateway.clock.now()
@@ -120,6 +105,18 @@ class DeviceConnection:
     def lost(self) -> None:
         self._gateway.remove(self)
         self._end_session()
+
+    def hung_up(self) -> None:
+        """The client has closed what carries MQTT."""
+        if self._closing_at is None and self._core_session is not None:
+            self._tell("disconnect", f"{self.client_id} closed its WebSocket without DISCONNECT")
+        self._finish("CONNECTION_LOST")
+
+    def violated(self, text: str) -> None:
+        """The client broke the rules of what carries MQTT."""
+        self._tell_violation(text)
+        self._session.close(ReasonCode.PROTOCOL_ERROR)
+        self._finish("CLIENT_ERROR")
 
     # What the client sent
 
@@ -350,12 +347,15 @@ class DeviceConnection:
         self._finish(CLIENT_INITIATED)
 
     def _violation(self, event: mqtt.Violation) -> None:
+        self._tell_violation(f"{event.text} ({event.section})")
+        self._finish("CLIENT_ERROR")
+
+    def _tell_violation(self, text: str) -> None:
         who = self.client_id or self.address
         if self._core_session is None:
-            self._tell("connect-refused", f"{who} is refused: {event.text} ({event.section})", reason=event.text)
+            self._tell("connect-refused", f"{who} is refused: {text}", reason=text)
         else:
-            self._tell("disconnect", f"{who} is disconnected: {event.text} ({event.section})", reason=event.text)
-        self._finish("CLIENT_ERROR")
+            self._tell("disconnect", f"{who} is disconnected: {text}", reason=text)
 
     # What the core and the gateway want
 
@@ -463,8 +463,7 @@ class DeviceConnection:
             text = f"nothing came from it in 1.5 times its keep-alive of {self._session.keep_alive} s"
             self.close(ReasonCode.KEEP_ALIVE_TIMEOUT, "MQTT_KEEP_ALIVE_TIMEOUT", text)
         else:
-            missing = "sent no CONNECT" if self._secured else "did not finish the TLS handshake"
-            self.close(ReasonCode.PROTOCOL_ERROR, "CLIENT_ERROR", f"it {missing} within {CONNECT_TIMEOUT} s")
+            self.close(ReasonCode.PROTOCOL_ERROR, "CLIENT_ERROR", f"it sent no CONNECT within {CONNECT_TIMEOUT} s")
 
     # The end
 

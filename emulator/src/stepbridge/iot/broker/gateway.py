@@ -9,6 +9,7 @@ from stepbridge.clock import Clock
 from stepbridge.iot.access import Access
 from stepbridge.iot.broker.connection import DeviceConnection
 from stepbridge.iot.broker.core import Core, CoreSession, Safe
+from stepbridge.iot.broker.entrance import Entrance
 from stepbridge.iot.broker.lifecycle import Lifecycle
 from stepbridge.iot.broker.tls import TlsConnection
 from stepbridge.iot.broker.trust import prepare, trust
@@ -31,9 +32,17 @@ class Gateway:
     """
 
     def __init__(
-        self, clock: Clock, trace: Trace, access: Access, core: Core, context: ssl.SSLContext, accept: Accept
+        self,
+        clock: Clock,
+        trace: Trace,
+        access: Access,
+        core: Core,
+        context: ssl.SSLContext,
+        accept: Accept,
+        region: str,
     ) -> None:
         self.clock = clock
+        self.region = region
         self.access = access
         self.core = core
         self.accept = accept
@@ -42,6 +51,7 @@ class Gateway:
         self.lifecycle = Lifecycle(clock, lambda message: accept(message, None))
         self._trace = trace
         self._context = context
+        self._entering: set[Entrance] = set()
         self._connections: set[DeviceConnection] = set()
         self._by_client_id: dict[str, DeviceConnection] = {}
         self._to_flush: list[DeviceConnection] = []
@@ -80,18 +90,27 @@ class Gateway:
         for server in self._servers:
             server.close()
         self._servers.clear()
+        for entrance in list(self._entering):
+            entrance.shut_down()
         for connection in list(self._connections):
             connection.shut_down("the emulator stops")
         self.wheel.stop()
         self.wills.stop()
 
     def _new_connection(self) -> TlsConnection:
-        return TlsConnection(self._context, DeviceConnection(self))
+        return TlsConnection(self._context, Entrance(self))
 
     # For the connections
 
     def tell(self, event: str, text: str, **fields: object) -> None:
         self._trace.emit("iot", event, text, **fields)
+
+    def enter(self, entrance: Entrance) -> None:
+        self._entering.add(entrance)
+        self.wheel.watch(entrance)
+
+    def leave(self, entrance: Entrance) -> None:
+        self._entering.discard(entrance)
 
     def add(self, connection: DeviceConnection) -> None:
         self._connections.add(connection)

@@ -13,8 +13,50 @@ from typing import Any, Protocol
 _CHUNK = 16 * 1024  # a TLS record; the memory buffers of OpenSSL grow no further
 
 
+class Transport(Protocol):
+    """What carries a protocol's bytes to the client."""
+
+    def write(self, data: bytes) -> None:
+        """Send."""
+        ...
+
+    def close(self) -> None:
+        """Send what is left, and the end; the client may then finish.  Whoever closes, aborts some time later."""
+        ...
+
+    def abandon(self) -> None:
+        """Close without waiting for the client; what is written is still sent."""
+        ...
+
+    def abort(self) -> None:
+        """Close at once."""
+        ...
+
+    def set_write_buffer(self, size: int) -> None:
+        """Call pause_writing() when more than `size` bytes wait for the client."""
+        ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
 class Application(Protocol):
     """What stands on top of a TLS connection."""
+
+    def received(self, data: bytes) -> None: ...
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        ...
+
+
+class Doorkeeper(Application, Protocol):
+    """The first application of a connection; it may put another in its place once the handshake is done."""
 
     def accepted(self, transport: "TlsConnection", address: str) -> None:
         """A client has come; the handshake begins."""
@@ -28,40 +70,32 @@ class Application(Protocol):
         """The handshake has failed; `lost` follows."""
         ...
 
-    def received(self, data: bytes) -> None: ...
-
-    def pause_writing(self) -> None: ...
-
-    def resume_writing(self) -> None: ...
-
-    def lost(self) -> None:
-        """The connection is gone."""
-        ...
-
 
 class TlsConnection(asyncio.Protocol):
-    """The server's end of one TLS connection."""
+    """The server's end of one TLS connection; a :class:`Transport`."""
 
-    __slots__ = ("_application", "_closing", "_incoming", "_outgoing", "_secured", "_socket", "_tls")
+    __slots__ = ("_doorkeeper", "_incoming", "_outgoing", "_secured", "_socket", "_tls", "application", "closing")
 
-    def __init__(self, context: ssl.SSLContext, application: Application) -> None:
-        self._application = application
+    def __init__(self, context: ssl.SSLContext, doorkeeper: Doorkeeper) -> None:
+        self._doorkeeper: Doorkeeper | None = doorkeeper  # until the handshake is done
+        self.application: Application = doorkeeper
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._socket: Any = None
         self._secured = False
-        self._closing = False
+        self.closing = False
 
     # asyncio.Protocol
 
     def connection_made(self, transport: Any) -> None:
         self._socket = transport
         peer = transport.get_extra_info("peername")
-        self._application.accepted(self, peer[0] if peer else "?")
+        assert self._doorkeeper is not None  # noqa: S101 - the handshake has not begun
+        self._doorkeeper.accepted(self, peer[0] if peer else "?")
 
     def data_received(self, data: bytes) -> None:
-        if self._closing:
+        if self.closing:
             return  # what still comes after the end is read and thrown away, or else the farewell might be lost
         if len(data) <= _CHUNK:
             self._decrypt(data)
@@ -70,20 +104,25 @@ class TlsConnection(asyncio.Protocol):
                 self._decrypt(data[start : start + _CHUNK])
 
     def eof_received(self) -> None:
-        if not self._secured and not self._closing:
-            self._application.failed(ConnectionError("it hung up"))
+        if self._doorkeeper is not None and not self.closing:
+            self._doorkeeper.failed(ConnectionError("it hung up"))
 
     def pause_writing(self) -> None:
-        self._application.pause_writing()
+        self.application.pause_writing()
 
     def resume_writing(self) -> None:
-        self._application.resume_writing()
+        self.application.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._closing = True
-        self._application.lost()
+        self.closing = True
+        self.application.lost()
 
     # For the application
+
+    @property
+    def alpn(self) -> str | None:
+        """The protocol that the client and we have agreed upon (RFC 7301), once the handshake is done."""
+        return self._tls.selected_alpn_protocol()
 
     def write(self, data: bytes) -> None:
         """Encrypt and send."""
@@ -97,9 +136,9 @@ class TlsConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Send what is left, and the end; the client may then finish.  Whoever closes, aborts some time later."""
-        if self._closing:
+        if self.closing:
             return
-        self._closing = True
+        self.closing = True
         if self._secured:
             # SSLWantReadError: our close_notify is in `outgoing`, the client's is not waited for.
             with contextlib.suppress(ssl.SSLError):
@@ -112,12 +151,12 @@ class TlsConnection(asyncio.Protocol):
 
     def abandon(self) -> None:
         """Close without waiting for the client; what is written is still sent."""
-        self._closing = True
+        self.closing = True
         self._socket.close()
 
     def abort(self) -> None:
         """Close at once."""
-        self._closing = True
+        self.closing = True
         self._socket.abort()
 
     def set_write_buffer(self, size: int) -> None:
@@ -136,11 +175,11 @@ class TlsConnection(asyncio.Protocol):
         try:
             if not self._secured and not self._handshake():
                 return
-            while (incoming.pending or tls.pending()) and not self._closing:
+            while (incoming.pending or tls.pending()) and not self.closing:
                 plain = tls.read(_CHUNK)
                 if not plain:
                     break
-                self._application.received(plain)
+                self.application.received(plain)
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:  # what came is not from the holder of the keys, or an alert
@@ -156,15 +195,17 @@ class TlsConnection(asyncio.Protocol):
             self._send()
             return False
         self._secured = True
+        doorkeeper, self._doorkeeper = self._doorkeeper, None
         self._send()
-        self._application.secured(self._tls.getpeercert(binary_form=True))
+        assert doorkeeper is not None  # noqa: S101 - there is one handshake
+        doorkeeper.secured(self._tls.getpeercert(binary_form=True))
         return True
 
     def _fail(self, error: ssl.SSLError) -> None:
-        if not self._secured:
-            self._application.failed(error)
-        if not self._closing:
-            self._closing = True
+        if self._doorkeeper is not None:
+            self._doorkeeper.failed(error)
+        if not self.closing:
+            self.closing = True
             self._send()  # the alert
             self._socket.close()
 

@@ -1,0 +1,152 @@
+"""The first moments of a connection: the TLS handshake, and which protocol the client speaks.
+
+AWS IoT Core tells the protocols on a port apart by ALPN.  Clients of MQTT over WebSocket offer `http/1.1` or nothing,
+those of MQTT on port 8883 offer nothing either; the first byte tells these two apart.
+"""
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from stepbridge.iot.broker.connection import CLOSE_TIMEOUT, DeviceConnection
+from stepbridge.iot.broker.signature import SignatureError, is_signed, signer
+from stepbridge.iot.broker.tls import TlsConnection
+from stepbridge.iot.broker.trust import ALPN_MQTT, explain
+from stepbridge.iot.broker.websocket import WebSocketConnection
+from stepbridge.iot.mqtt import websocket
+
+if TYPE_CHECKING:
+    from stepbridge.iot.broker.gateway import Gateway
+
+TIMEOUT = 30  # seconds for the TLS handshake and the first bytes
+_PATH = "/mqtt"
+
+
+class Entrance:
+    """A client that has not said yet what it wants; see :class:`~stepbridge.iot.broker.tls.Application`."""
+
+    __slots__ = ("_address", "_certificate", "_deadline", "_gateway", "_handshake", "_over", "_secured", "_transport")
+
+    def __init__(self, gateway: "Gateway") -> None:
+        self._gateway = gateway
+        self._transport: TlsConnection
+        self._address = ""
+        self._deadline = gateway.clock.now() + TIMEOUT
+        self._secured = False
+        self._certificate: bytes | None = None
+        self._handshake: websocket.Handshake | None = None
+        self._over = False  # another has taken the connection, or it is refused
+
+    # From the socket: see Application
+
+    def accepted(self, transport: TlsConnection, address: str) -> None:
+        self._transport = transport
+        self._address = address
+        self._gateway.enter(self)
+
+    def failed(self, error: Exception) -> None:
+        self._tell(explain(error))
+
+    def secured(self, certificate_der: bytes | None) -> None:
+        self._secured = True
+        self._certificate = certificate_der
+        if self._transport.alpn == ALPN_MQTT:
+            self._begin_mqtt()
+
+    def received(self, data: bytes) -> None:
+        if self._handshake is None:
+            if not data.startswith(b"G"):  # of GET; an MQTT client begins with 0x10
+                if self._begin_mqtt():
+                    self._transport.application.received(data)
+                return
+            self._handshake = websocket.Handshake()
+        try:
+            parsed = self._handshake.feed(data)
+            if parsed is None:
+                return
+            request, rest = parsed
+            principal = self._websocket_principal(request)
+        except websocket.HandshakeError as error:
+            self._transport.write(websocket.refused(error.status, str(error)))
+            self._refuse(f"its WebSocket request gets {error.status.value}: {error}")
+            return
+        self._transport.write(websocket.accepted(request))
+        connection = DeviceConnection(self._gateway)
+        through = WebSocketConnection(self._gateway.clock, self._transport, connection)
+        self._hand_over(through)
+        connection.begin(through, self._address, principal)
+        if rest:
+            through.received(rest)
+
+    def pause_writing(self) -> None:
+        """Nothing is written here that could be held back."""
+
+    def resume_writing(self) -> None:
+        """See pause_writing."""
+
+    def lost(self) -> None:
+        self._leave()
+
+    # Who it is
+
+    def _begin_mqtt(self) -> bool:
+        admission = self._gateway.access.admit(self._certificate)
+        if admission.principal is None:
+            self._refuse(admission.reason)
+            return False
+        connection = DeviceConnection(self._gateway)
+        self._hand_over(connection)
+        connection.begin(self._transport, self._address, admission.principal)
+        return True
+
+    def _websocket_principal(self, request: websocket.UpgradeRequest) -> str:
+        if request.path != _PATH:
+            raise websocket.HandshakeError(HTTPStatus.NOT_FOUND, f"There is {_PATH} here, and not {request.path}.")
+        if is_signed(request.query):
+            try:
+                return signer(request.query, self._gateway.region, self._gateway.clock.now())
+            except SignatureError as error:
+                raise websocket.HandshakeError(HTTPStatus.FORBIDDEN, str(error)) from None
+        admission = self._gateway.access.admit(self._certificate)
+        if admission.principal is None:
+            raise websocket.HandshakeError(
+                HTTPStatus.FORBIDDEN, f"The request is not signed (X-Amz-Algorithm, …), and {admission.reason}."
+            )
+        return admission.principal
+
+    # The end
+
+    def _hand_over(self, application: DeviceConnection | WebSocketConnection) -> None:
+        self._leave()
+        self._transport.application = application
+
+    def _refuse(self, reason: str) -> None:
+        self._tell(reason)
+        self._over = True
+        self._deadline = self._gateway.clock.now() + CLOSE_TIMEOUT
+        self._gateway.wheel.watch(self)
+        self._transport.close()
+
+    def _leave(self) -> None:
+        self._over = True
+        self._deadline = 0.0
+        self._gateway.leave(self)
+
+    def _tell(self, reason: str) -> None:
+        self._gateway.tell("connect-refused", f"{self._address} is refused: {reason}", address=self._address)
+
+    def shut_down(self) -> None:
+        """The emulator stops."""
+        self._transport.abandon()
+
+    # See TimerWheel
+
+    @property
+    def deadline(self) -> float | None:
+        return self._deadline or None
+
+    def fall_due(self) -> None:
+        if self._over:
+            self._transport.abort()
+        else:
+            missing = "sent no CONNECT" if self._secured else "did not finish the TLS handshake"
+            self._refuse(f"it {missing} within {TIMEOUT} s")
