@@ -13,11 +13,13 @@ from typing import Protocol
 class Admission:
     """The answer to a client certificate: a principal, or the reason why there is none.
 
-    `principal` is the certificate id (64 hexadecimal digits) of a registered and ACTIVE certificate.
+    `principal` is the certificate id (64 hexadecimal digits) of a registered and ACTIVE certificate, or the access key
+    of a caller who has `signed` the request (Signature Version 4).
     """
 
     principal: str | None
     reason: str = ""
+    signed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Connection:
     source_ip: str
     persistent: bool = False  # CONNECT with clean session 0, or a session expiry above 0: iot:ConnectAttributes
     last_will_topic: str | None = None
+    signed: bool = False  # by IAM credentials; `principal` is the access key then
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class DeviceConnection:
         "_last_activity",
         "_session",
         "_session_identifier",
+        "_signed",
         "_slow",
         "_transport",
         "_will",
@@ -62,6 +63,7 @@ class DeviceConnection:
         self._slow = False
         self._busy = False  # output waits for the end of this turn of the loop
         self._clean_farewell = False
+        self._signed = False
         self._session_identifier: str | None = None  # as lifecycle events call this connection
         self.address = ""
         self.principal = ""
@@ -74,11 +76,12 @@ class DeviceConnection:
 
     # From the socket: see Application
 
-    def begin(self, transport: Transport, address: str, principal: str) -> None:
+    def begin(self, transport: Transport, address: str, principal: str, *, signed: bool = False) -> None:
         """A client that has proven to be `principal` speaks MQTT from here on."""
         self._transport = transport
         self.address = address
         self.principal = principal
+        self._signed = signed
         transport.set_write_buffer(_WRITE_BUFFER)
         self._gateway.add(self)
 
@@ -149,6 +152,7 @@ class DeviceConnection:
             self.address,
             persistent=event.session_expiry > 0 or not event.clean_start,
             last_will_topic=None if event.will is None else event.will.topic,
+            signed=self._signed,
         )
         decision = self._gateway.access.decide(self.identity, "iot:Connect", f"client/{client_id}")
         if not decision.allowed:

@@ -64,7 +64,7 @@ class Entrance:
             if parsed is None:
                 return
             request, rest = parsed
-            principal = self._websocket_principal(request)
+            principal, signed = self._websocket_principal(request)
         except websocket.HandshakeError as error:
             self._transport.write(websocket.refused(error.status, str(error)))
             self._refuse(f"its WebSocket request gets {error.status.value}: {error}")
@@ -73,7 +73,7 @@ class Entrance:
         connection = DeviceConnection(self._gateway)
         through = WebSocketConnection(self._gateway.clock, self._transport, connection)
         self._hand_over(through)
-        connection.begin(through, self._address, principal)
+        connection.begin(through, self._address, principal, signed=signed)
         if rest:
             through.received(rest)
 
@@ -98,12 +98,13 @@ class Entrance:
         connection.begin(self._transport, self._address, admission.principal)
         return True
 
-    def _websocket_principal(self, request: websocket.UpgradeRequest) -> str:
+    def _websocket_principal(self, request: websocket.UpgradeRequest) -> tuple[str, bool]:
+        """The access key that has signed the request, or the certificate of the TLS connection; and which it is."""
         if request.path != _PATH:
             raise websocket.HandshakeError(HTTPStatus.NOT_FOUND, f"There is {_PATH} here, and not {request.path}.")
         if is_signed(request.query):
             try:
-                return signer(request.query, self._gateway.region, self._gateway.clock.now())
+                return signer(request.query, self._gateway.region, self._gateway.clock.now()), True
             except SignatureError as error:
                 raise websocket.HandshakeError(HTTPStatus.FORBIDDEN, str(error)) from None
         admission = self._gateway.access.admit(self._certificate)
@@ -111,7 +112,7 @@ class Entrance:
             raise websocket.HandshakeError(
                 HTTPStatus.FORBIDDEN, f"The request is not signed (X-Amz-Algorithm, …), and {admission.reason}."
             )
-        return admission.principal
+        return admission.principal, False
 
     # The end
 
