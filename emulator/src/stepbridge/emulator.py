@@ -113,7 +113,9 @@ class Emulator:
         registry.on_event(
             lambda topic, payload: broker.publish(Message(topic, payload, qos=0, retain=False, time=clock.now()))
         )
-        rules = RulesEngine(settings, store, clock, trace, RuleServices(lambda_service.functions, broker, calls))
+        rules = RulesEngine(
+            settings, store, clock, trace, RuleServices(lambda_service.functions, broker, calls, lambda: self.url)
+        )
         states = StepFunctionsService(
             settings, store, clock, trace, TaskIntegrations(lambda_service.functions, calls, permissions)
         )

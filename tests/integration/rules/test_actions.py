@@ -52,7 +52,9 @@ class World:
         RegistryCore(settings, store, clock, trace)
         self.call: Call = calls.call
         self.trace = trace
-        self.engine = RulesEngine(settings, store, clock, trace, RuleServices(_Nobody(), _Nobody(), calls))
+        self.engine = RulesEngine(
+            settings, store, clock, trace, RuleServices(_Nobody(), _Nobody(), calls, lambda: "http://127.0.0.1:4566")
+        )
         self.service = TopicRuleService(settings, store, self.engine)
         self.caller = Caller(ACCOUNT, "us-east-1")
 

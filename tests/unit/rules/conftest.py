@@ -93,7 +93,7 @@ class Rules:
         self.trace = Trace(self.clock)
         self.functions, self.publisher, self.calls = FakeFunctions(), FakePublisher(), FakeCalls()
         settings = Settings(Path("/nowhere"))
-        services = RuleServices(self.functions, self.publisher, self.calls)
+        services = RuleServices(self.functions, self.publisher, self.calls, lambda: "http://127.0.0.1:4566")
         RegistryCore(settings, self.store, self.clock, self.trace)  # its tables have the tags
         self.engine = RulesEngine(settings, self.store, self.clock, self.trace, services)
         self.service = TopicRuleService(settings, self.store, self.engine)

@@ -35,6 +35,10 @@ logger = logging.getLogger(__name__)
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/,\s]+)/([^/,\s]+)/aws4_request")
 
+# The one thing that is asked for without a signature: the link in a destination's confirmation message, which proves
+# itself by the token in it.  https://docs.aws.amazon.com/iot/latest/developerguide/http-action-destination.html
+_UNSIGNED_PATH = "/confirmdestination/"
+
 
 class Api:
     """Routes each request to the emulator's own services or to moto.
@@ -123,6 +127,8 @@ class Api:
         target = request.headers.get("x-amz-target", "").partition(".")[0]
         if target == service_model("stepfunctions").metadata["targetPrefix"]:
             return "stepfunctions"
+        if request.path.startswith(_UNSIGNED_PATH):
+            return "iot"
         return None
 
     async def _foreign(self, request: HttpRequest, credential: re.Match[str] | None, request_id: str) -> HttpResponse:
@@ -147,9 +153,9 @@ class Api:
         protocol = protocol_of(service_name)
         operation = None
         try:
-            if credential is None:
+            if credential is None and not request.path.startswith(_UNSIGNED_PATH):
                 raise AwsError("MissingAuthenticationTokenException", "Missing Authentication Token", status=403)
-            access_key, region, _ = credential.groups()
+            access_key, region = credential.group(1, 2) if credential else (None, self._settings.region)
             if region != self._settings.region:
                 # What AWS answers to a request signed for another region than the endpoint's.
                 raise AwsError(
@@ -159,7 +165,7 @@ class Api:
                     status=403,
                 )
             operation, members = protocol.parse(request)
-            if (session := self._session_of(access_key)) is not None:
+            if access_key is not None and (session := self._session_of(access_key)) is not None:
                 await self._permissions.require(session, operation, members)
             caller = Caller(self._settings.account, region, access_key, source_ip, request.headers)
             output = await self._dispatcher.call(operation, caller, members)

@@ -8,6 +8,7 @@ import asyncio
 import json
 import secrets
 import uuid
+from collections.abc import Callable
 
 from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Members
@@ -33,8 +34,11 @@ CREATE TABLE rules_destination (
 class Destinations:
     """The destinations of one emulator."""
 
-    def __init__(self, settings: Settings, store: Store, clock: Clock, trace: Trace) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, clock: Clock, trace: Trace, endpoint: Callable[[], str]
+    ) -> None:
         store.migrate("rules_destination", [_TABLES])
+        self._endpoint = endpoint
         self._settings = settings
         self._store = store
         self._clock = clock
@@ -129,7 +133,7 @@ class Destinations:
         task.add_done_callback(self._tasks.discard)
 
     async def _confirmation(self, arn: str, url: str, token: str) -> None:
-        enable = f"http://{self._settings.host}:{self._settings.http_port}/confirmdestination/{token}"
+        enable = f"{self._endpoint()}/confirmdestination/{token}"
         body = {"arn": arn, "confirmationToken": token, "enableUrl": enable, "messageType": "DestinationConfirmation"}
         headers = {
             "Content-Type": "application/json",

@@ -93,7 +93,7 @@ class RulesEngine:
         self._trace = trace
         self._services = services
         self.roles = Roles(settings, clock, services.calls)
-        self.destinations = Destinations(settings, store, clock, trace)
+        self.destinations = Destinations(settings, store, clock, trace, services.endpoint)
         self.logs = RuleLogs(settings, store, clock, trace, services.calls)
         self._external = ExternalFunctions(settings, clock, services, self.roles)
         self._rules: dict[str, Rule] = {}

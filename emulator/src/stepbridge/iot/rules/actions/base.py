@@ -77,6 +77,7 @@ class RuleServices:
     functions: FunctionInvoker
     publisher: Publisher
     calls: AwsCalls
+    endpoint: Callable[[], str]  # the URL of the emulator's HTTP port
 
 
 class ActionError(Exception):
