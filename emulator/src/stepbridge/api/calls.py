@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stepbridge.api.dispatch import Dispatcher
-from stepbridge.api.errors import AwsError
+from stepbridge.api.errors import QUERY_ERROR_CODE, AwsError
 from stepbridge.api.http import HttpRequest
 from stepbridge.api.models import has_operation, operation_model
 from stepbridge.api.moto_backend import MotoBackend
@@ -52,7 +52,10 @@ class AwsCalls:
         except ClientError as error:
             refusal = error.response["Error"]
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-            raise AwsError(refusal.get("Code", "Unknown"), refusal.get("Message", ""), status=status) from None
+            members = {name: refusal[name] for name in (QUERY_ERROR_CODE,) if name in refusal}
+            raise AwsError(
+                refusal.get("Code", "Unknown"), refusal.get("Message", ""), status=status, members=members
+            ) from None
         except BotoCoreError as error:  # what botocore itself refuses, e.g. a missing parameter
             raise AwsError("ValidationException", str(error), status=400) from None
         return {name: item.read() if hasattr(item, "read") else item for name, item in answer.items()}
@@ -93,6 +96,7 @@ class AwsCalls:
         answer = self._moto.handle_blocking(
             HttpRequest(request.method, url.path, url.query, headers | {"host": url.netloc}, body)
         )
+        answer.headers.setdefault("content-length", str(len(answer.body)))
         return AWSResponse(request.url, answer.status, answer.headers, _Body(answer.body))
 
 

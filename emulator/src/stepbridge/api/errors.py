@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping
 
+# The member with the modelled name of an error whose code is that of the query protocol which the service spoke before:
+# https://smithy.io/2.0/aws/protocols/aws-query-protocol.html#aws-protocols-awsquerycompatible-trait
+QUERY_ERROR_CODE = "QueryErrorCode"
+
 
 class AwsError(Exception):
     """An error answer of an AWS service.

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from stepbridge.api.bucket_policies import evaluate_conditions_of_bucket_policies
 from stepbridge.api.http import HttpRequest, HttpResponse
+from stepbridge.api.moto_corrections import correct
 
 _WSGI_THREADS = 4
 _ACTION = re.compile(rb"(?:^|&)Action=(\w+)")
@@ -56,7 +56,12 @@ class MotoBackend:
         headers = {name.lower(): value for name, value in started["headers"] if name.lower() not in dropped}
         if request.method == "HEAD":
             headers["content-length"] = dict(started["headers"]).get("Content-Length", "0")
-        return HttpResponse(started["status"], headers, body)
+        status: int = started["status"]
+        if 400 < status < 500 and "x-amz-target" in request.headers:
+            # The JSON protocol has one status for all that clients do wrong, where moto takes the one of REST:
+            # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html#API_GetSecretValue_Errors
+            status = 400
+        return HttpResponse(status, headers, body)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -68,8 +73,11 @@ class MotoBackend:
             os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"  # AWSLambdaBasicExecutionRole and the like
             from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-            evaluate_conditions_of_bucket_policies(self._account)
-            self._application = DomainDispatcherApplication(create_backend_app)
+            def create_application(service: Any) -> Any:
+                correct(service, self._account)
+                return create_backend_app(service)
+
+            self._application = DomainDispatcherApplication(create_application)
         return self._application
 
 

@@ -6,13 +6,16 @@ botocore model say what each member is.
 
 import base64
 import re
+import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Protocol
 
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
 
-from stepbridge.api.errors import AwsError
+from stepbridge.api.errors import QUERY_ERROR_CODE, AwsError
+from stepbridge.api.models import service_model
 from stepbridge.api.validation import validate
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.service.integrations.call import TaskCall, TaskError
@@ -25,11 +28,14 @@ class AwsCalls(Protocol):
     async def call(self, service: str, operation: str, **members: Any) -> dict[str, Any]: ...
 
 
-async def make(calls: AwsCalls, operation: OperationModel, call: TaskCall) -> dict[str, Any]:
-    """Call `operation` with the parameters of `call`.  Raises AwsError, also for what is missing or not allowed."""
+async def make(calls: AwsCalls, operation: OperationModel, call: TaskCall, **defaults: str) -> dict[str, Any]:
+    """Call `operation` with the parameters of `call`.  Raises AwsError, also for what is missing or not allowed.
+
+    `defaults` are members that are sent where the parameters do not have them.
+    """
     service = operation.service_model.service_name
     shape = operation.input_shape
-    members = to_members(shape, call.parameters)
+    members = {**defaults, **to_members(shape, call.parameters)}
     unknown = [name for name in members if shape is None or name not in shape.members]
     if unknown:
         raise TaskError("States.Runtime", f"The field '{unknown[0]}' is not supported by Step Functions")
@@ -99,6 +105,8 @@ def refused_by_sdk(service: str, operation: OperationModel, error: AwsError) -> 
     """
     name = _modelled_name(operation, error) or f"{service}Exception"
     details = f"Service: {service}, Status Code: {error.status or 400}, Request ID: {new_request_id()}"
+    if service == "S3":  # its answers have a second id, x-amz-id-2
+        details += f", Extended Request ID: {base64.b64encode(secrets.token_bytes(56)).decode()}"
     return TaskError(f"{service}.{name}", f"{error.message} ({details}) (SDK Attempt Count: 1)")
 
 
@@ -123,13 +131,20 @@ def sdk_name(service_id: str) -> str:
 
 
 def _modelled_name(operation: OperationModel, error: AwsError) -> str | None:
-    """The exception that the SDK throws for an error that the operation's model knows."""
-    for shape in operation.error_shapes:
-        code = shape.metadata.get("error", {}).get("code", shape.name)
-        if error.code in (code, shape.name):
+    """The exception that the SDK throws for an error that the service's model knows, with any of its operations."""
+    codes = (error.code, error.members.get(QUERY_ERROR_CODE))
+    for shape in _error_shapes(operation.service_model.service_name):
+        if shape.metadata.get("error", {}).get("code", shape.name) in codes or shape.name in codes:
             name: str = shape.name
             return name if name.endswith("Exception") else f"{name}Exception"
     return None
+
+
+@cache
+def _error_shapes(service: str) -> list[Shape]:
+    model = service_model(service)
+    shapes = map(model.shape_for, model.shape_names)
+    return [shape for shape in shapes if shape.metadata.get("exception")]
 
 
 def _pascal(name: str) -> str:

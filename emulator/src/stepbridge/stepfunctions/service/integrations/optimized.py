@@ -3,7 +3,9 @@
 https://docs.aws.amazon.com/step-functions/latest/dg/integrate-optimized.html
 """
 
+import asyncio
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from stepbridge.api.errors import AwsError
 from stepbridge.api.models import operation_model
@@ -52,10 +54,24 @@ class ServiceTask:
         try:
             answer = await make(self._calls, operation, call)
         except AwsError as error:
+            if action.service == "sqs" and not await _has_address(host := urlsplit(call.parameters["QueueUrl"]).hostname):
+                message = f"Unable to execute HTTP request: {host}: Name or service not known"
+                raise TaskError("SQS.SdkClientException", message) from None
             raise refused(action.error_prefix, action.sdk_service, operation, error) from None
         output = to_output(operation.output_shape, answer, milliseconds=True)
         headers = {"Content-Type": action.content_type, "Content-Length": str(len(to_json(output)))}
         return {**output, **http_metadata(call.time, headers, new_request_id())}
+
+
+async def _has_address(host: str | None) -> bool:
+    """Whether a request to a queue at `host` would reach anything.  The SDK sends it where the QueueUrl says."""
+    if host is None or host == "localhost" or host.endswith((".localhost", ".amazonaws.com", ".amazonaws.com.cn")):
+        return True
+    try:
+        await asyncio.get_running_loop().getaddrinfo(host, None)
+    except OSError:
+        return False
+    return True
 
 
 class PutEvents:

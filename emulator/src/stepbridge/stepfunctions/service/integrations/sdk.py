@@ -64,8 +64,11 @@ class SdkTask:
     async def __call__(self, call: TaskCall) -> Json:
         operation = self._operation
         service = operation.service_model.service_name
+        # The SDK says of a stream that it is made of text what it is.
+        is_typed = operation.has_streaming_input and "ContentType" in operation.input_shape.members
+        defaults = {"ContentType": "text/plain; charset=UTF-8"} if is_typed else {}
         try:
-            answer = await make(self._calls, operation, call)
+            answer = await make(self._calls, operation, call, **defaults)
         except AwsError as error:
             raise refused_by_sdk(sdk_name(service_model(service).service_id), operation, error) from None
         return to_output(operation.output_shape, answer, milliseconds=False)
