@@ -44,7 +44,7 @@ def test_opening_the_link_enables_the_destination(
         destinationConfiguration={"httpUrlConfiguration": {"confirmationUrl": url}}
     )["topicRuleDestination"]
     assert made["status"] == "IN_PROGRESS"
-    message = wait_until(lambda: messages and messages[0], "the confirmation message")
+    message = wait_until(lambda: messages[0] if messages else None, "the confirmation message")
     with urllib.request.urlopen(message["enableUrl"]) as answer:  # as the endpoint's owner does, without credentials
         assert answer.status == 200
     assert iot.get_topic_rule_destination(arn=made["arn"])["topicRuleDestination"]["status"] == "ENABLED"

@@ -5,10 +5,10 @@ import contextlib
 import fcntl
 import json
 import os
-import queue
+import re
+import resource
 import signal
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from functools import partial
@@ -19,17 +19,19 @@ import typer
 
 from stepbridge.cli.connection import DEFAULT_DATA_DIR, ENDPOINTS_FILE
 from stepbridge.cli.errors import CommandError
+from stepbridge.cli.live import shown_live
 from stepbridge.clock import SystemClock
 from stepbridge.settings import Settings
-from stepbridge.trace import Hop
 
 if TYPE_CHECKING:
     from stepbridge.cli.display import Display
+    from stepbridge.emulator import Emulator
 
 _DEFAULTS = Settings(DEFAULT_DATA_DIR)
-# A terminal that stands still (Ctrl-S) must not hold up the emulator, nor make it grow without bound.
-_MAX_LINES_WAITING = 10_000
 _SAME_SIGNAL_SECONDS = 1.0
+_REGION = r"[a-z]{2}(-[a-z]+)+-\d"
+_ACCOUNT = r"\d{12}"
+_MANY = 65_536  # open files
 
 
 class _Enforcement(Enum):
@@ -44,11 +46,20 @@ def up(
     mqtt_port: Annotated[int, typer.Option(min=0, max=65535, help="MQTT port for devices; 0 is any.")] = (
         _DEFAULTS.mqtt_port
     ),
+    port_443: Annotated[
+        bool, typer.Option("--port-443", help="MQTT on port 443 too, which AWS's SDKs dial unless told otherwise.")
+    ] = False,
     data_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where everything is kept.")] = DEFAULT_DATA_DIR,
     memory: Annotated[bool, typer.Option("--memory", help="Keep nothing: all is forgotten at the end.")] = False,
     host: Annotated[str, typer.Option(help="Address to listen on.  Anything but loopback opens it to others.")] = (
         _DEFAULTS.host
     ),
+    region: Annotated[
+        str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The region that the emulator is.")
+    ] = _DEFAULTS.region,
+    account: Annotated[
+        str, typer.Option(envvar="AWS_ACCOUNT_ID", help="The account that the emulator is: 12 digits.")
+    ] = _DEFAULTS.account,
     iam: Annotated[
         _Enforcement, typer.Option(help="Whether roles may only do what their policies allow, as on AWS.")
     ] = _Enforcement.ON,
@@ -74,14 +85,24 @@ def up(
             host=host,
             http_port=port,
             mqtt_port=mqtt_port,
+            port_443=port_443,
             memory=memory,
+            region=_checked("--region", region, _REGION, "a region's name, such as eu-west-1"),
+            account=_checked("--account", account, _ACCOUNT, "an account's 12 digits"),
             iam=iam is _Enforcement.ON,
         )
         ready_files = [data_dir / ENDPOINTS_FILE, *([ready_file] if ready_file else [])]
+        _allow_many_connections()
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, ready_files))
+
+
+def _checked(option: str, value: str, pattern: str, wanted: str) -> str:
+    if not re.fullmatch(pattern, value):
+        raise typer.BadParameter(f"'{value}' is not {wanted}.", param_hint=option)
+    return value
 
 
 async def _serve(settings: Settings, ready_files: list[Path]) -> None:
@@ -108,18 +129,25 @@ async def _serve(settings: Settings, ready_files: list[Path]) -> None:
             await emulator.start()
         except (OSError, RuntimeError) as error:
             raise CommandError(f"The emulator cannot start: {error}.") from error
-        _announce(display, settings, emulator.endpoints)
-        with _printed_live(display) as show:
-            stop_listening = emulator.trace.listen(show)
+        _announce(display, settings, emulator)
+        with shown_live(display, emulator.trace, emulator.clock):
             for file in ready_files:
                 _write_atomically(file, emulator.endpoints)
             await stop.wait()
-            stop_listening()
         display.line("Stopping")
     finally:
         for file in ready_files:
             file.unlink(missing_ok=True)
         await emulator.stop()
+
+
+def _allow_many_connections() -> None:
+    """Each device is an open file; the usual soft limit of 1024 is for programs that use select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MANY if hard == resource.RLIM_INFINITY else min(_MANY, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # macOS has no hard limit, and yet one
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.contextmanager
@@ -143,37 +171,10 @@ def _exclusive(data_dir: Path) -> Iterator[None]:
         os.close(lock)
 
 
-@contextlib.contextmanager
-def _printed_live(display: "Display") -> "Iterator[_Show]":
-    """A listener that prints each hop on a thread of its own."""
-    show = _Show()
-
-    def write() -> None:
-        with contextlib.suppress(OSError):  # a terminal that has gone away
-            while (hop := show.waiting.get()) is not None:
-                display.hop(hop)
-
-    writer = threading.Thread(target=write, daemon=True)
-    writer.start()
-    try:
-        yield show
-    finally:
-        show.waiting.put(None)
-        writer.join(timeout=1)
-
-
-class _Show:
-    def __init__(self) -> None:
-        self.waiting: queue.SimpleQueue[Hop | None] = queue.SimpleQueue()
-
-    def __call__(self, hop: Hop) -> None:
-        if self.waiting.qsize() < _MAX_LINES_WAITING:
-            self.waiting.put(hop)
-
-
-def _announce(display: "Display", settings: Settings, endpoints: Mapping[str, object]) -> None:
+def _announce(display: "Display", settings: Settings, emulator: "Emulator") -> None:
     from stepbridge import __version__
 
+    endpoints = emulator.endpoints
     display.line(f"stepbridge {__version__} is up: account {endpoints['account']}, region {endpoints['region']}")
     display.line(f"  AWS APIs   {endpoints['http']}")
     display.line(
@@ -186,6 +187,9 @@ def _announce(display: "Display", settings: Settings, endpoints: Mapping[str, ob
     ):
         if wanted not in (0, used):
             display.line(f"Port {wanted} is taken, so this uses {used}.", style="yellow")
+    for hop in emulator.trace.recent:
+        if hop.event == "port-refused":
+            display.line(f"{hop.text}.", style="yellow")
     display.line(
         f"\nexport AWS_ENDPOINT_URL={endpoints['http']} AWS_DEFAULT_REGION={endpoints['region']} "
         "AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any"

@@ -40,6 +40,7 @@ class EmulatorProcess:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, f"--ready-file={ready_file}", *self._options],
+                env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
