@@ -198,7 +198,7 @@ def map_run_finished(run: Run, branch: Branch, event: MapRunFinished) -> None:
         run.note(branch, "MapRunFailed", "mapRunFailedEventDetails", error=event.error, cause=event.cause)
         run.fail(branch, Failure(event.error, event.cause))
         return
-    # MapStateExited names MapRunSucceeded as its previous event, as in AWS's recordings until August 2024; in those
-    # since November 2024 it names MapRunStarted, and only MapStateSucceeded names MapRunSucceeded.
-    run.note(branch, "MapRunSucceeded")
-    run.guarded(branch, lambda step, at: _complete(step, at, event.output))
+    # Since November 2024 AWS lets MapStateExited follow MapRunStarted; before, it followed MapRunSucceeded as well.
+    succeeded = run.record("MapRunSucceeded", branch.previous)
+    run.record("MapStateSucceeded", succeeded)
+    run.guarded(branch, lambda step, at: step.leave_with_result(at, event.output))
