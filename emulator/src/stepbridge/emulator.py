@@ -107,6 +107,7 @@ class Emulator:
             registry.access,
             EmbeddedCore(store, clock, trace),
             self._server_context(),
+            more_ports=(443,) if settings.port_443 else (),
         )
         broker.trust(self.authority.root_ca_pem())
         registry.access.on_trust(broker.trust)

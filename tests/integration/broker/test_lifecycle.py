@@ -94,5 +94,5 @@ def test_a_taken_port_is_replaced(world: Any) -> None:
         ports = world.call(world.broker._gateway.start("127.0.0.1", port, (port,)))
     assert port not in ports
     assert f"MQTT port {port} is not available" in world.told("port-taken")
-    assert f"not offered on port {port}" in world.told("port-taken", "not offered")
+    assert f"not offered on port {port}" in world.told("port-refused", "another program listens there")
     assert world.raw(port=ports[-1]).connect("x") == p.Connack(0)

@@ -175,10 +175,13 @@ def _announce(display: "Display", settings: Settings, emulator: "Emulator") -> N
     from stepbridge import __version__
 
     endpoints = emulator.endpoints
+    refused = [hop.text for hop in emulator.trace.recent if hop.event == "port-refused"]
+    also = " and 443" if settings.port_443 and not refused else ""
     display.line(f"stepbridge {__version__} is up: account {endpoints['account']}, region {endpoints['region']}")
     display.line(f"  AWS APIs   {endpoints['http']}")
     display.line(
-        f"  MQTT       {endpoints['mqtt_host']}:{endpoints['mqtt_port']}  (root certificate: {endpoints['root_ca']})"
+        f"  MQTT       {endpoints['mqtt_host']}:{endpoints['mqtt_port']}{also}  "
+        f"(root certificate: {endpoints['root_ca']})"
     )
     display.line(f"  Data       {'in memory' if settings.memory else settings.data_dir}")
     for wanted, used in (
@@ -187,9 +190,8 @@ def _announce(display: "Display", settings: Settings, emulator: "Emulator") -> N
     ):
         if wanted not in (0, used):
             display.line(f"Port {wanted} is taken, so this uses {used}.", style="yellow")
-    for hop in emulator.trace.recent:
-        if hop.event == "port-refused":
-            display.line(f"{hop.text}.", style="yellow")
+    for text in refused:
+        display.line(f"{text}.", style="yellow")
     display.line(
         f"\nexport AWS_ENDPOINT_URL={endpoints['http']} AWS_DEFAULT_REGION={endpoints['region']} "
         "AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any"

@@ -25,6 +25,15 @@ _UNAVAILABLE = (errno.EADDRINUSE, errno.EACCES)
 Accept = Callable[[Message, CoreSession | None], Safe]
 
 
+def _why_not(error: OSError) -> str:
+    if error.errno == errno.EACCES:
+        return (
+            "only root may listen on ports below 1024, or on Linux everybody after "
+            "`sudo sysctl net.ipv4.ip_unprivileged_port_start=443`"
+        )
+    return "another program listens there" if error.errno == errno.EADDRINUSE else str(error)
+
+
 class Gateway:
     """Accepts devices and keeps track of their connections.
 
@@ -82,7 +91,7 @@ class Gateway:
             try:
                 self._servers.append(await loop.create_server(self._new_connection, host, each, backlog=_BACKLOG))
             except OSError as error:
-                self.tell("port-taken", f"MQTT is not offered on port {each} too: {error.strerror}")
+                self.tell("port-refused", f"MQTT is not offered on port {each}: {_why_not(error)}")
         return [server.sockets[0].getsockname()[1] for server in self._servers]
 
     async def stop(self) -> None:
