@@ -38,10 +38,13 @@ class Device:
         self._client.on_message = self._on_message
         subscribed = threading.Event()
         self._client.on_subscribe = lambda *_: subscribed.set()
-        self._client.on_connect = lambda *_: self._client.subscribe(f"$aws/things/{thing}/shadow/#", 1)
+        self._client.on_connect = self._on_connect
         self._client.connect(emulator.endpoints["mqtt_host"], emulator.endpoints["mqtt_port"])
         self._client.loop_start()
         assert subscribed.wait(WAIT), "no SUBACK"
+
+    def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
+        client.subscribe(f"$aws/things/{self.thing}/shadow/#", 1)
 
     def _on_message(self, client: Any, data: Any, message: paho.MQTTMessage) -> None:
         if message.topic.rpartition("/")[2] in ("accepted", "rejected", "delta", "documents"):

@@ -14,6 +14,16 @@ from stepbridge.authorization.device_context import CertificateFacts, ThingFacts
 from stepbridge.authorization.document import IOT, MalformedPolicyError, Policy, parse_policy
 from stepbridge.authorization.evaluation import Request, Verdict, evaluate, explain
 from stepbridge.authorization.patterns import Context
+from stepbridge.case_form import form_fault
+
+_THING = {"name": str, "attached": (bool, None), "exclusive": (bool, None), "type": (str, None)}
+_CONTEXT = {
+    "source_ip": (str, None),
+    "connect_attributes": ([str], None),
+    "last_will_topic": (str, None),
+    "certificate": (dict, None),
+}
+_FORM = {"action": str, "resource": str, "client_id": (str, None), "thing": (dict, None), "context": (dict, None)}
 
 
 class CaseError(ValueError):
@@ -51,6 +61,8 @@ def load_cases(text: str) -> list[PolicyCase]:
         entries = json.loads(text)
     except json.JSONDecodeError as error:
         raise CaseError(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise CaseError("nested too deeply") from None
     if not isinstance(entries, list):
         raise CaseError("the file must hold a JSON list of cases")
     return [_case(number, entry) for number, entry in enumerate(entries, start=1)]
@@ -88,6 +100,8 @@ def _case(number: int, entry: object) -> PolicyCase:
     missing = [member for member in ("policy", "action", "resource", "expected") if member not in entry]
     if missing:
         raise CaseError(f"{name} has no {', '.join(missing)}")
+    if (fault := _fault(entry, name)) is not None:
+        raise CaseError(fault)
     if entry["expected"] not in ("allow", "deny"):
         raise CaseError(f'{name}: expected is neither "allow" nor "deny"')
     documents = entry["policy"] if isinstance(entry["policy"], list) else [entry["policy"]]
@@ -106,6 +120,23 @@ def _case(number: int, entry: object) -> PolicyCase:
         request=Request(str(entry["action"]), resource, context),
         expect_allowed=entry["expected"] == "allow",
         note=str(entry.get("note", "")),
+    )
+
+
+def _fault(entry: dict[str, Any], name: str) -> str | None:
+    """What has the wrong form in a case, or None."""
+    fault = form_fault(entry, _FORM, name)
+    if fault is not None:
+        return fault
+    thing = entry.get("thing") or {}
+    if thing and "name" not in thing:
+        return f"{name}.thing has no name"
+    attributes = thing.get("attributes") or {}
+    named: Any = dict.fromkeys(attributes, str) if isinstance(attributes, dict) else dict  # the names are the user's
+    return (
+        form_fault(thing, _THING, f"{name}.thing")
+        or form_fault(attributes, named, f"{name}.thing.attributes")
+        or form_fault(entry.get("context") or {}, _CONTEXT, f"{name}.context")
     )
 
 

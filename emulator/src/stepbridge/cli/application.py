@@ -8,6 +8,8 @@ from stepbridge.cli.demo import demo
 from stepbridge.cli.deploy import deploy
 from stepbridge.cli.device import create as create_device
 from stepbridge.cli.errors import CommandError
+from stepbridge.cli.policy import check_policies, explain_policy
+from stepbridge.cli.rule import check_rule
 from stepbridge.cli.run import run
 from stepbridge.cli.up import up
 from stepbridge.cli.version import version
@@ -44,12 +46,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 device = typer.Typer(help="Devices: what a worker needs to connect.", no_args_is_help=True, rich_markup_mode=None)
+policy = typer.Typer(help="AWS IoT policies: try and explain them.", no_args_is_help=True, rich_markup_mode=None)
+rule = typer.Typer(help="Topic rules: try their statements.", no_args_is_help=True, rich_markup_mode=None)
 
 app.command()(up)
 app.command()(deploy)
 device.command("create")(create_device)
 app.add_typer(device, name="device")
 app.command()(run)
+policy.command("test")(check_policies)
+policy.command("explain")(explain_policy)
+app.add_typer(policy, name="policy")
+rule.command("test")(check_rule)
+app.add_typer(rule, name="rule")
 app.command()(demo)
 app.command()(version)
 

@@ -21,12 +21,14 @@ A file of cases is a JSON array of objects (or one such object):
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from stepbridge.case_form import form_fault
 from stepbridge.iot.mqtt.topics import basic_ingest_rule
 from stepbridge.iot.rules.sql import (
     UNDEFINED,
@@ -44,9 +46,40 @@ from stepbridge.iot.rules.sql import (
     TopicTrie,
     Value,
 )
+from stepbridge.iot.rules.sql.printer import print_expression, print_statement
+from stepbridge.iot.rules.sql.tree import Column, Select, Star
 from stepbridge.iot.rules.sql.values import equal, json_text, parse_json
 
 _DEFAULT_ACCOUNT = "123456789012"
+_FORM = {
+    "id": str,
+    "sql": str,
+    "template": str,
+    "topic": str,
+    "sql_version": str,
+    "payload_encoding": str,
+    "compare": str,
+    "expected_text": str,
+    "alternatives": (list, None),
+    "context": (dict, None),
+}
+_CONTEXT = {
+    "timestamp": int,
+    "clientid": str,
+    "accountid": str,
+    "principal": str,
+    "sourceip": str,
+    "traceid": str,
+    "protocol": str,
+    "mqtt5": {
+        "content_type": str,
+        "format_indicator": str,
+        "response_topic": str,
+        "correlation_data_base64": str,
+        "user_properties": [[str]],
+    },
+    "stubs": dict,
+}
 
 
 class CaseError(Exception):
@@ -109,6 +142,27 @@ def try_template(
     return rendered[1:] if isinstance(rendered, str) and text.startswith("$$") else rendered
 
 
+def undefined_columns(
+    sql: str,
+    topic: str,
+    payload: bytes,
+    *,
+    version: str = VERSION_2016,
+    context: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """The columns of a statement that are Undefined for a message, and so left out of its output."""
+    tree = Statement(sql, version).tree
+    found: list[str] = []
+    for column in tree.columns:
+        if isinstance(column.expression, Star):
+            continue
+        alone = Select(tree.assignments, (Column(column.expression),), False, tree.topic_filter, None)
+        outcome = try_statement(print_statement(alone), topic, payload, version=version, context=context)
+        if isinstance(outcome, Output) and outcome.value in ({}, UNDEFINED):
+            found.append(print_expression(column.expression))
+    return found
+
+
 def load_cases(path: Path) -> list[dict[str, Any]]:
     """The cases of a file, or of every `.json` file below a folder, in order.  Raises CaseError."""
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
@@ -122,6 +176,8 @@ def load_cases(path: Path) -> list[dict[str, Any]]:
             raise CaseError(f"{file}: {error.strerror}") from error
         except ValueError as error:
             raise CaseError(f"{file} is not JSON: {error}") from error
+        except RecursionError as error:
+            raise CaseError(f"{file} is nested too deeply") from error
         for index, case in enumerate(loaded if isinstance(loaded, list) else [loaded]):
             problem = _problem(case)
             if problem:
@@ -156,7 +212,37 @@ def _problem(case: Any) -> str | None:
     missing = [name for name in ("topic", "expected") if name not in case]
     if "sql" not in case and "template" not in case:
         missing.insert(0, "sql (or template)")
-    return f"{', '.join(missing)} missing" if missing else None
+    if missing:
+        return f"{', '.join(missing)} missing"
+    context = case.get("context") or {}
+    return (
+        form_fault(case, _FORM, "the case")
+        or form_fault(context, _CONTEXT, "context")
+        or _stub_problem(context.get("stubs", {}))
+        or _comparison_problem(case)
+    )
+
+
+def _stub_problem(stubs: dict[str, Any]) -> str | None:
+    for name, stub in stubs.items():
+        if not isinstance(stub, dict) or not ("result" in stub or "error" in stub):
+            return f"context.stubs.{name} must be an object with a result or an error"
+        if not isinstance(stub.get("args", []), list):
+            return f"context.stubs.{name}.args must be a list"
+    return None
+
+
+def _comparison_problem(case: dict[str, Any]) -> str | None:
+    pairs = (case.get("context") or {}).get("mqtt5", {}).get("user_properties", [])
+    if any(len(pair) != 2 for pair in pairs):
+        return "context.mqtt5.user_properties must be pairs"
+    for expected in (case["expected"], *(case.get("alternatives") or [])):
+        if isinstance(expected, dict) and not isinstance(expected.get("base64_output", ""), str):
+            return "base64_output must be a string"
+    kind, _, error = case.get("compare", "json").partition(":")
+    if kind == "approx" and not re.fullmatch(r"\d+(\.\d+)?([eE][+-]?\d+)?", error):
+        return f"compare is approx:<relative error>, not {case['compare']}"
+    return None
 
 
 _Observed = Output | NoMatch | Failed | SqlError | str
