@@ -3,7 +3,10 @@
 import importlib
 import sys
 
-ALL = ("stepfunctions",)
+ALL = (
+    "stepfunctions",
+    "loop",
+)
 
 for name in sys.argv[1:] or ALL:
     if name not in ALL:

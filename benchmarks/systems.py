@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.wire import Wire
@@ -24,6 +24,8 @@ class System:
     name: str
     port: int
     pid: int
+    mqtt_port: int = 0
+    root_ca: Path = Path()
 
     def connect(self) -> Wire:
         """A connection to its AWS API."""
@@ -58,6 +60,13 @@ def _proportional_set_size(pid: int) -> int:
     return 0
 
 
+def of(emulator: EmulatorProcess) -> System:
+    """A running emulator as a system to measure."""
+    endpoints = emulator.endpoints
+    port = int(endpoints["http"].rpartition(":")[2])
+    return System("stepbridge", port, emulator.pid, endpoints["mqtt_port"], Path(endpoints["root_ca"]))
+
+
 @contextlib.contextmanager
 def stepbridge(*options: str) -> Iterator[System]:
     """The emulator, on disk as users run it."""
@@ -65,7 +74,7 @@ def stepbridge(*options: str) -> Iterator[System]:
         emulator = EmulatorProcess(Path(folder), *options)
         emulator.start()
         try:
-            yield System("stepbridge", int(emulator.endpoints["http"].rpartition(":")[2]), emulator.pid)
+            yield of(emulator)
         finally:
             emulator.stop()
 
@@ -82,19 +91,27 @@ def moto() -> Iterator[System]:
 @contextlib.contextmanager
 def ministack() -> Iterator[System]:
     """ministack."""
-    with _peer("ministack", ["ministack"], {"GATEWAY_PORT": "{port}"}) as system:
-        yield system
+    environment = {"GATEWAY_PORT": "{port}", "IOT_MTLS_PORT": "{mqtt_port}"}
+    with _peer("ministack", ["ministack"], environment) as system, tempfile.TemporaryDirectory() as folder:
+        root_ca = Path(folder) / "root-ca.pem"
+        root_ca.write_bytes(system.connect().get("/_ministack/iot/ca.pem"))
+        yield replace(system, root_ca=root_ca)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 @contextlib.contextmanager
 def _peer(name: str, command: list[str], environment: dict[str, str]) -> Iterator[System]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port, mqtt_port = _free_port(), _free_port()
     words = [str(PEERS / command[0]), *(word.format(port=port) for word in command[1:])]
     process = subprocess.Popen(
         words,
-        env={**os.environ, **{key: value.format(port=port) for key, value in environment.items()}},
+        env={**os.environ, **{key: value.format(port=port, mqtt_port=mqtt_port) for key, value in environment.items()}},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -107,7 +124,7 @@ def _peer(name: str, command: list[str], environment: dict[str, str]) -> Iterato
             if process.poll() is not None:
                 raise RuntimeError(f"{name} ended at once: is it in .venv/peers? (make bench installs it)")
             time.sleep(0.1)
-        yield System(name, port, process.pid)
+        yield System(name, port, process.pid, mqtt_port)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

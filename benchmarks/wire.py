@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import time
+import uuid
 from typing import Any
 
 _AUTHORIZATION = "AWS4-HMAC-SHA256 Credential=bench/20260101/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=0"
@@ -28,11 +30,29 @@ class Wire:
         answer: dict[str, Any] = json.loads(body or b"{}")
         return answer
 
+    def run(self, machine: str, document: str = "{}") -> None:
+        """One execution on the input `document`, to its end."""
+        name = uuid.uuid4().hex  # optional on AWS; ministack wants one
+        started = self.call("states", "StartExecution", stateMachineArn=machine, name=name, input=document)
+        execution = started["executionArn"]
+        deadline = time.monotonic() + 60
+        pause = 0.0005
+        while time.monotonic() < deadline:
+            if self.call("states", "DescribeExecution", executionArn=execution)["status"] != "RUNNING":
+                return
+            time.sleep(pause)
+            pause = min(0.05, pause * 1.5)
+        raise RuntimeError(f"{execution} did not end")
+
     def post(self, path: str, body: bytes) -> None:
         """A plain POST."""
         self._send(path, body, {"Content-Type": "application/json"})
 
-    def _send(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-        self._connection.request("POST", path, body, headers)
+    def get(self, path: str) -> bytes:
+        """A plain GET."""
+        return self._send(path, None, {}, "GET")[1]
+
+    def _send(self, path: str, body: bytes | None, headers: dict[str, str], method: str = "POST") -> tuple[int, bytes]:
+        self._connection.request(method, path, body, headers)
         response = self._connection.getresponse()
         return response.status, response.read()
