@@ -120,7 +120,7 @@ class Emulator:
         states = StepFunctionsService(
             settings, store, clock, trace, TaskIntegrations(lambda_service.functions, calls, permissions)
         )
-        stacks = CloudFormationService(settings, store, clock, trace, calls)
+        stacks = CloudFormationService(settings, store, clock, trace, calls, lambda: self.url)
         shadows = Shadows(store, clock, trace, broker.accept)
         broker.listen(rules.accept)
         broker.listen(shadows.take)
@@ -143,6 +143,7 @@ class Emulator:
             lambda: self.endpoints,
             permissions,
             lambda_service.functions.session_of,
+            stacks.responses.take,
         )
         listener = self._listen("HTTP", settings.http_port)
         self._http_port = listener.getsockname()[1]

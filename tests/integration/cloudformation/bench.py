@@ -33,7 +33,9 @@ class Bench:
         clock = SystemClock()
         self.trace = Trace(clock)
         self.calls = AwsCalls(settings, Dispatcher(), MotoBackend(ACCOUNT), lambda: "http://127.0.0.1:1")
-        self.service = CloudFormationService(settings, store, clock, self.trace, self.calls)
+        self.service = CloudFormationService(
+            settings, store, clock, self.trace, self.calls, lambda: "http://127.0.0.1:1"
+        )
 
     async def call(self, operation: str, **members: Any) -> dict[str, Any]:
         answer: dict[str, Any] = await getattr(self.service, operation)(Caller(ACCOUNT, REGION), members)

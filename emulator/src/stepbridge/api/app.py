@@ -24,6 +24,7 @@ from stepbridge.api.moto_backend import MotoBackend
 from stepbridge.api.protocols import protocol_of
 from stepbridge.api.service import Caller
 from stepbridge.api.trace_stream import TraceStreams
+from stepbridge.cloudformation.responses import RESPONSE_PATH
 from stepbridge.iam import Permissions, RoleSession
 from stepbridge.settings import Settings
 from stepbridge.store import Store
@@ -44,6 +45,7 @@ class Api:
     """Routes each request to the emulator's own services or to moto.
 
     `session_of` knows the access keys that were given to roles; what they sign is authorised by `permissions`.
+    `take_response` gets the answers of custom resources: the secret of the URL, the body; it says whether one waits.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Api:
         endpoints: Callable[[], Mapping[str, Any]],
         permissions: Permissions,
         session_of: Callable[[str], RoleSession | None],
+        take_response: Callable[[str, bytes], bool],
     ) -> None:
         self._settings = settings
         self._store = store
@@ -65,12 +68,14 @@ class Api:
         self._endpoints = endpoints
         self._permissions = permissions
         self._session_of = session_of
+        self._take_response = take_response
         self._streams = TraceStreams(trace)
         self.application = Starlette(
             routes=[
                 Route("/_stepbridge/health", self._health),
                 Route("/_stepbridge/endpoints", self._where),
                 Route("/_stepbridge/trace", self._trace_stream),
+                Route(RESPONSE_PATH + "{token}", self._custom_resource_response, methods=["PUT"]),
                 Mount("/", app=self._aws),
             ]
         )
@@ -87,6 +92,12 @@ class Api:
         if (reason := refusal(request.method, request.headers)) is not None:
             return PlainTextResponse(reason, status_code=403)
         return JSONResponse(dict(self._endpoints()))
+
+    async def _custom_resource_response(self, request: Request) -> Response:
+        # No check of the Host: who knows the URL, which has a secret in it, was sent it by CloudFormation.
+        if self._take_response(request.path_params["token"], await request.body()):
+            return Response(status_code=200)
+        return PlainTextResponse("No custom resource waits for this response (any more).", status_code=403)
 
     async def _trace_stream(self, request: Request) -> Response:
         if (reason := refusal(request.method, request.headers)) is not None:

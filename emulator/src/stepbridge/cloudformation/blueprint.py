@@ -1,9 +1,10 @@
 """A template with its parameters' values, checked as far as it can be before anything is made."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from stepbridge.cloudformation.dynamic_references import secure_strings
 from stepbridge.cloudformation.errors import TemplateError
 from stepbridge.cloudformation.graph import creation_order
 from stepbridge.cloudformation.intrinsics import (
@@ -17,6 +18,7 @@ from stepbridge.cloudformation.intrinsics import (
 from stepbridge.cloudformation.parameters import as_text, check_declarations, parameter_values, referenced_value
 from stepbridge.cloudformation.resources import resource_types
 from stepbridge.cloudformation.resources.base import ResourceType, Stack
+from stepbridge.cloudformation.resources.custom import CustomResource, is_custom
 from stepbridge.cloudformation.resources.shapes import KNOWN_AFTER_APPLY
 from stepbridge.cloudformation.serverless import check_transforms, expand
 from stepbridge.cloudformation.template import Template
@@ -62,6 +64,14 @@ class Blueprint:
         properties = resolve(declaration.properties, self._scope(resource))
         return declaration.resource_type.with_stack_tags(properties, self.tags)
 
+    def shown(self, declaration: Declaration, resource: Callable[[str, str | None], Any]) -> dict[str, Any]:
+        """The properties as events show them: parameters with NoEcho are masked.  Raises TemplateError."""
+        declared = self.original.section("Parameters")
+        masked = {name: "****" for name in self.parameters if as_text(declared[name].get("NoEcho", False)) == "true"}
+        scope = self._scope(resource)
+        properties = resolve(declaration.properties, replace(scope, parameters={**scope.parameters, **masked}))
+        return declaration.resource_type.with_stack_tags(properties, self.tags)
+
     def outputs(self, resource: Callable[[str, str | None], Any]) -> list[dict[str, str]]:
         """The outputs, in the members of CloudFormation's Output.  Raises TemplateError."""
         scope = self._scope(resource)
@@ -93,16 +103,12 @@ class Blueprint:
         return ["CAPABILITY_IAM"] if iam else []
 
     def _scope(self, resource: Callable[[str, str | None], Any]) -> Scope:
-        scope = self.scope
-        return Scope(
-            scope.parameters, scope.mappings, scope.conditions, scope.exports, scope.resource_names, resource,
-            scope.language_extensions,
-        )  # fmt: skip
+        return replace(self.scope, resource=resource)
 
 
 def find_type(type_name: str) -> type[ResourceType]:
     """The class of a supported resource type."""
-    return resource_types()[type_name]
+    return CustomResource if is_custom(type_name) else resource_types()[type_name]
 
 
 def make_blueprint(
@@ -192,7 +198,7 @@ def _check_types(template: Template) -> None:
     unsupported = [
         f"{resource['Type']} (resource {logical_id}{_comma_line(template, logical_id)})"
         for logical_id, resource in template.resources.items()
-        if resource["Type"] not in types
+        if resource["Type"] not in types and not is_custom(resource["Type"])
     ]
     if unsupported:
         raise TemplateError(f"Template format error: Unrecognized resource types: [{', '.join(unsupported)}]")
@@ -272,6 +278,8 @@ def _check_properties(blueprint: Blueprint, declaration: Declaration) -> None:
     except TemplateError as error:
         line = blueprint.processed.place("Resources", logical_id)
         raise TemplateError(f"{error.message} in resource {logical_id}{line}") from None
+    if secure := list(secure_strings(declaration.type_name, properties)):
+        raise TemplateError(f"SSM Secure reference is not supported in: [{', '.join(secure)}]")
     found = list(declaration.resource_type.check(properties))
     if found:
         place = blueprint.processed.place("Resources", logical_id, "Properties")

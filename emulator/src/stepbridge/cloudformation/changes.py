@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stepbridge.cloudformation.blueprint import Blueprint, Declaration, find_type
+from stepbridge.cloudformation.errors import TemplateError
 from stepbridge.cloudformation.resources.base import Made
+from stepbridge.cloudformation.resources.custom import is_custom
 from stepbridge.cloudformation.resources.shapes import KNOWN_AFTER_APPLY
 
 
@@ -21,10 +23,22 @@ class Existing:
     deletion_policy: str = "Delete"
     replacement_policy: str = "Delete"
     metadata: Any = None
+    shown: Mapping[str, Any] | None = None  # the properties without what is secret, where that differs
 
     def value(self, attribute: str | None) -> Any:
-        """What `Ref` (None) or `Fn::GetAtt` gives."""
-        return self.made.physical_id if attribute is None else self.made.attributes.get(attribute, "")
+        """What `Ref` (None) or `Fn::GetAtt` gives.  Raises TemplateError if a custom resource has no such attribute."""
+        if attribute is None:
+            return self.made.physical_id
+        if attribute not in self.made.attributes and is_custom(self.type_name):
+            raise TemplateError(
+                f"CustomResource attribute error: Vendor response doesn't contain {attribute} attribute in object "
+                f"{self.logical_id}"
+            )
+        return self.made.attributes.get(attribute, "")
+
+    def shown_value(self, attribute: str | None) -> Any:
+        """The same as an event may show it."""
+        return "*****" if attribute is not None and self.made.secret else self.value(attribute)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +56,7 @@ class Change:
 
 def changes(existing: Mapping[str, Existing], blueprint: Blueprint) -> list[Change]:
     """The changes, in the order of CloudFormation's list: by logical id."""
-    new_values: set[str] = set()  # resources whose reference changes: added or replaced
+    new_values: set[str] = set()  # resources whose values change: added, replaced, or up to their provider
     found: list[Change] = []
 
     def value(name: str, attribute: str | None) -> Any:
@@ -58,7 +72,7 @@ def changes(existing: Mapping[str, Existing], blueprint: Blueprint) -> list[Chan
         change = _modification(before, declaration, properties)
         if change is not None:
             found.append(change)
-            if change.replacement == "True":
+            if change.replacement == "True" or is_custom(declaration.type_name):
                 new_values.add(declaration.logical_id)
     for name, before in existing.items():
         if name not in blueprint.resources:

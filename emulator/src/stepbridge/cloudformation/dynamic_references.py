@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/dynamic-reference
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from stepbridge.api.errors import AwsError
@@ -17,6 +18,18 @@ _SECRET = re.compile(
     r"(?P<id>arn:[^:]+:secretsmanager:[^:]+:\d+:secret:[^:]+|[^:]+)"
     r"(?::SecretString(?::(?P<key>[^:]*))?(?::(?P<stage>[^:]*))?(?::(?P<version>[^:]*))?)?$"
 )
+
+
+def secure_strings(type_name: str, value: Any, path: str = "Properties") -> Iterator[str]:
+    """Where in its properties a resource refers to a secure string, which none of the supported types may."""
+    if isinstance(value, dict):
+        for name, member in value.items():
+            yield from secure_strings(type_name, member, f"{path}/{name}")
+    elif isinstance(value, list):
+        for member in value:
+            yield from secure_strings(type_name, member, path)
+    elif isinstance(value, str) and any(match[1] == "ssm-secure" for match in _REFERENCE.finditer(value)):
+        yield f"{type_name}/{path}"
 
 
 async def looked_up(calls: AwsCalls, value: Any) -> Any:

@@ -18,3 +18,14 @@ class ResourceError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+
+class ProviderError(ResourceError):
+    """The provider of a custom resource did not say that it was created; there may be something nevertheless.
+
+    `physical_id` is what it is called in the request to delete it.
+    """
+
+    def __init__(self, message: str, physical_id: str) -> None:
+        super().__init__(message)
+        self.physical_id = physical_id

@@ -6,17 +6,16 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from stepbridge.api.errors import AwsError
-from stepbridge.clock import Clock
 from stepbridge.cloudformation.blueprint import Blueprint, Declaration, find_type
 from stepbridge.cloudformation.changes import Existing
 from stepbridge.cloudformation.dynamic_references import looked_up
-from stepbridge.cloudformation.errors import ResourceError, TemplateError
-from stepbridge.cloudformation.records import Members, Records
-from stepbridge.cloudformation.resources.base import AwsCalls, Made, ResourceType, Stack, is_not_found
+from stepbridge.cloudformation.errors import ProviderError, ResourceError, TemplateError
+from stepbridge.cloudformation.records import Done, Members, Records, existing_document
+from stepbridge.cloudformation.resources.base import Made, Means, ResourceType, Stack, is_not_found
 from stepbridge.cloudformation.resources.shapes import json_text
 from stepbridge.cloudformation.schedule import in_order
 from stepbridge.trace import Trace
@@ -24,32 +23,25 @@ from stepbridge.trace import Trace
 _log = logging.getLogger(__name__)
 
 STACK_TYPE = "AWS::CloudFormation::Stack"
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """Something that an update did, and a rollback undoes: `before` became `after`; None is nothing."""
-
-    before: Existing | None
-    after: Existing | None
+_COMPLETE = frozenset({
+    "CREATE_COMPLETE", "DELETE_COMPLETE", "ROLLBACK_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE",
+})  # fmt: skip
 
 
 class Operation:
     """One operation on one stack.  Only one is under way for a stack at a time."""
 
-    def __init__(
-        self, stack: Members, account: str, region: str, records: Records, calls: AwsCalls, clock: Clock, trace: Trace
-    ) -> None:
+    def __init__(self, stack: Members, account: str, region: str, records: Records, means: Means, trace: Trace) -> None:
         self._stack = stack
         self._identity = Stack(stack["StackName"], stack["StackId"], account, region)
         self._records = records
-        self._calls = calls
-        self._clock = clock
+        self._means = means
+        self._calls = means.calls
+        self._clock = means.clock
         self._trace = trace
         self._existing = records.existing(stack["StackId"])
-        self._done: list[_Done] = []
-        self._leftovers: list[Existing] = []
-        self._reasons: dict[str, str] = {}
+        self._done = records.done(stack["StackId"])
+        self._failing = False
 
     async def create(self, blueprint: Blueprint, on_failure: str) -> None:
         """Create all resources.  `on_failure` is ROLLBACK, DELETE or DO_NOTHING."""
@@ -73,7 +65,7 @@ class Operation:
         if reason is None:
             self._status("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
             removed = [each for name, each in self._existing.items() if name not in blueprint.resources]
-            clean = await self._clean_up([*removed, *self._leftovers])
+            clean = await self._clean_up([*removed, *self._replaced()])
             self._status(
                 "UPDATE_COMPLETE", None if clean else "Update successful. One or more resources could not be deleted."
             )
@@ -81,7 +73,7 @@ class Operation:
             self._status("UPDATE_FAILED", reason)
         else:
             self._status("UPDATE_ROLLBACK_IN_PROGRESS", reason)
-            await self._roll_back(previous)
+            await self.roll_back_update(previous)
 
     async def delete(self, retain: Iterable[str]) -> None:
         """Delete all resources but those to `retain`."""
@@ -113,12 +105,12 @@ class Operation:
         verb = "CREATE" if before is None else "UPDATE"
         try:
             properties = blueprint.resolved(declaration, self._value)
+            shown = blueprint.shown(declaration, self._shown_value)
         except TemplateError as error:
-            self._resource_status(declaration, f"{verb}_FAILED", before, reason=error.message)
-            return False
+            return self._failed(declaration, f"{verb}_FAILED", before, error.message)
         after = Existing(
             name, declaration.type_name, Made(""), properties, declaration.dependencies, declaration.deletion_policy,
-            declaration.replacement_policy, declaration.metadata,
+            declaration.replacement_policy, declaration.metadata, None if shown == properties else shown,
         )  # fmt: skip
         if before is None:
             return await self._create(declaration, after, "CREATE")
@@ -132,22 +124,25 @@ class Operation:
         return await self._update(declaration, before, after)
 
     async def _create(self, declaration: Declaration, after: Existing, verb: str, note: str | None = None) -> bool:
-        self._resource_status(declaration, f"{verb}_IN_PROGRESS", None, note, after.properties)
-        problems = list(declaration.resource_type.check(after.properties))
-        try:
-            if problems:
-                raise ResourceError(
-                    f"Properties validation failed for resource {declaration.logical_id} with message:\n"
-                    f"[{', '.join(problems)}]"
-                )
-            made = await self._carrier(after).create(await looked_up(self._calls, after.properties))
-        except Exception as error:  # whatever a service does, the stack's operation ends and says why
-            self._resource_status(declaration, f"{verb}_FAILED", None, _reason(error), after.properties)
-            return False
-        after = replace(after, made=made)
         before = self._existing.get(declaration.logical_id)
-        self._done.append(_Done(before, after))
+        self._resource_status(declaration, f"{verb}_IN_PROGRESS", before, note, after)
+        try:
+            _check(declaration, after)
+            made = await self._carrier(after).create(await looked_up(self._calls, after.properties))
+        except ProviderError as error:
+            after = replace(after, made=Made(error.physical_id))
+            self._remember(Done(before, after, anew=True))
+            if before is None:
+                self._existing[after.logical_id] = after
+            return self._failed(declaration, f"{verb}_FAILED", after if before is None else before, error.message)
+        except Exception as error:  # whatever a service does, the stack's operation ends and says why
+            return self._failed(declaration, f"{verb}_FAILED", before, _reason(error), after)
+        after = replace(after, made=made)
+        self._remember(Done(before, after, anew=True))
         self._resource_status(declaration, f"{verb}_IN_PROGRESS", after, "Resource creation Initiated")
+        if self._failing:  # what was under way when another failed is not wanted any more
+            self._existing[after.logical_id] = after
+            return self._failed(declaration, f"{verb}_FAILED", after, "Resource creation cancelled")
         self._keep(after, f"{verb}_COMPLETE")
         return True
 
@@ -155,34 +150,30 @@ class Operation:
         note = "Requested update requires the creation of a new physical resource; hence creating one."
         fixed = _custom_name(declaration, before, after)
         if fixed is not None:
-            self._resource_status(
+            return self._failed(
                 declaration, "UPDATE_FAILED", before,
                 f"CloudFormation cannot update a stack when a custom-named resource requires replacing. "
                 f"Rename {fixed} and update the stack again.",
             )  # fmt: skip
-            return False
-        if not await self._create(declaration, after, "UPDATE", note):
-            return False
-        self._leftovers.append(before)
-        return True
+        return await self._create(declaration, after, "UPDATE", note)
 
     async def _update(self, declaration: Declaration, before: Existing, after: Existing) -> bool:
-        self._resource_status(declaration, "UPDATE_IN_PROGRESS", before, None, after.properties)
         after = replace(after, made=before.made)
-        self._done.append(_Done(before, after))  # a failed update may have done a part
+        self._resource_status(declaration, "UPDATE_IN_PROGRESS", before, None, after)
+        self._remember(Done(before, after, anew=False))  # at once: an update that fails may have done a part
         try:
-            problems = list(declaration.resource_type.check(after.properties))
-            if problems:
-                raise ResourceError(
-                    f"Properties validation failed for resource {declaration.logical_id} with message:\n"
-                    f"[{', '.join(problems)}]"
-                )
+            _check(declaration, after)
             old, new = [await looked_up(self._calls, each.properties) for each in (before, after)]
             made = await self._carrier(after).update(before.made, old, new)
         except Exception as error:
-            self._resource_status(declaration, "UPDATE_FAILED", before, _reason(error), after.properties)
-            return False
-        self._keep(replace(after, made=made), "UPDATE_COMPLETE")
+            return self._failed(declaration, "UPDATE_FAILED", before, _reason(error), after)
+        after = replace(after, made=made)
+        if made.physical_id != before.made.physical_id:  # the provider of a custom resource made another
+            self._remember(Done(before, after, anew=False))
+        if self._failing:
+            self._existing[after.logical_id] = after
+            return self._failed(declaration, "UPDATE_FAILED", after, "Resource update cancelled")
+        self._keep(after, "UPDATE_COMPLETE")
         return True
 
     def _set_outputs(self, blueprint: Blueprint) -> str | None:
@@ -205,26 +196,37 @@ class Operation:
 
     # Rolling back and deleting
 
-    async def _roll_back(self, previous: Mapping[str, Any]) -> None:
-        failed = []
-        discarded = []
+    async def roll_back_update(self, previous: Mapping[str, Any], skipped: Iterable[str] = ()) -> None:
+        """Undo what was done since the stack was `previous`, but to those resources that are to be `skipped`."""
+        failed: list[str] = []
+        discarded: list[Existing] = []
+        undone: list[Existing] = []
         for done in reversed(self._done):
             before, after = done.before, done.after
-            if before is None or after is None or before.made.physical_id != after.made.physical_id:
-                if after is not None:
-                    discarded.append(after)
-                if before is not None:
-                    self._keep(before, "UPDATE_COMPLETE")
+            if before is None:
+                discarded.append(after)
+                continue
+            if before in undone:  # the same update, as it was begun and as it ended
+                continue
+            undone.append(before)
+            if before.logical_id in skipped:
+                self._keep(self._existing[before.logical_id], "UPDATE_COMPLETE")
                 continue
             self._resource_status(before, "UPDATE_IN_PROGRESS", before)
-            try:
-                old, new = [await looked_up(self._calls, each.properties) for each in (after, before)]
-                await self._carrier(before).update(after.made, old, new)
-            except Exception as error:
-                self._resource_status(before, "UPDATE_FAILED", before, _reason(error))
-                failed.append(before.logical_id)
+            made = before.made
+            if done.anew:
+                discarded.append(after)
             else:
-                self._keep(before, "UPDATE_COMPLETE")
+                try:
+                    old, new = [await looked_up(self._calls, each.properties) for each in (after, before)]
+                    made = await self._carrier(before).update(after.made, old, new)
+                except Exception as error:
+                    self._resource_status(before, "UPDATE_FAILED", before, _reason(error))
+                    failed.append(before.logical_id)
+                    continue
+                if made.physical_id != after.made.physical_id:
+                    discarded.append(after)
+            self._keep(replace(before, made=made), "UPDATE_COMPLETE")
         for name in (
             "Outputs",
             "Parameters",
@@ -245,6 +247,14 @@ class Operation:
         self._status("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS")
         await self._clean_up(discarded)
         self._status("UPDATE_ROLLBACK_COMPLETE")
+
+    def _replaced(self) -> list[Existing]:
+        """The resources in whose place there is another one now."""
+        return [
+            done.before
+            for done in self._done
+            if done.before is not None and done.before.made.physical_id != done.after.made.physical_id
+        ]
 
     async def _delete_all(self, complete: str, incomplete: str, *, rollback: bool) -> None:
         dependents: dict[str, set[str]] = {name: set() for name in self._existing}
@@ -302,8 +312,16 @@ class Operation:
     def _value(self, name: str, attribute: str | None) -> Any:
         return self._existing[name].value(attribute)
 
+    def _shown_value(self, name: str, attribute: str | None) -> Any:
+        return self._existing[name].shown_value(attribute)
+
     def _carrier(self, existing: Existing) -> ResourceType:
-        return find_type(existing.type_name)(self._identity, existing.logical_id, self._calls, self._clock)
+        carrier = find_type(existing.type_name)
+        return carrier(self._identity, existing.logical_id, existing.type_name, self._means)
+
+    def _remember(self, done: Done) -> None:
+        self._done.append(done)
+        self._records.add_done(self._identity.stack_id, done)
 
     def _keep(self, existing: Existing, status: str | None) -> None:
         """Record a resource that is now so; with an event if there is a `status`."""
@@ -313,12 +331,21 @@ class Operation:
             return
         record = self._records.resource(self._stack["StackId"], existing.logical_id)
         if record is not None:
-            self._records.save_resource({**record, "made": _document(existing)})
+            self._records.save_resource({**record, "made": existing_document(existing)})
+
+    def _failed(
+        self, declaration: Declaration, status: str, existing: Existing | None, reason: str,
+        attempted: Existing | None = None,
+    ) -> bool:  # fmt: skip
+        self._failing = True
+        self._resource_status(declaration, status, existing, reason, attempted)
+        return False
 
     def _resource_status(
         self, resource: Declaration | Existing, status: str, existing: Existing | None, reason: str | None = None,
-        properties: Mapping[str, Any] | None = None, *, saved: bool = True,
+        attempted: Existing | None = None, *, saved: bool = True,
     ) -> None:  # fmt: skip
+        """Record that `resource` is now `status`: there is `existing`, and `attempted` is what it should become."""
         physical_id = existing.made.physical_id if existing else ""
         if saved:
             kept = existing is not None and status not in {"DELETE_COMPLETE", "DELETE_SKIPPED"}
@@ -332,11 +359,12 @@ class Operation:
                     "ResourceStatus": status,
                     "ResourceStatusReason": reason,
                     "LastUpdatedTimestamp": self._clock.now(),
-                    "made": _document(existing) if existing is not None and kept else None,
+                    "made": existing_document(existing) if existing is not None and kept else None,
                 }
             )
-        shown = properties if properties is not None else (existing.properties if existing else {})
-        self._event(resource.logical_id, physical_id, resource.type_name, status, reason, json_text(dict(shown)))
+        told = attempted or existing
+        properties = (told.properties if told.shown is None else told.shown) if told else {}
+        self._event(resource.logical_id, physical_id, resource.type_name, status, reason, json_text(dict(properties)))
 
     def _status(self, status: str, reason: str | None = None) -> None:
         self._stack["StackStatus"] = status
@@ -345,6 +373,8 @@ class Operation:
         else:
             self._stack["StackStatusReason"] = reason
         self._records.save_stack(self._stack)
+        if status in _COMPLETE:
+            self._records.forget_done(self._identity.stack_id)
         self._event(self._identity.name, self._identity.stack_id, STACK_TYPE, status, reason)
 
     def _event(
@@ -361,16 +391,12 @@ class Operation:
         )  # fmt: skip
 
 
-def _document(existing: Existing) -> Members:
-    return {
-        "physical_id": existing.made.physical_id,
-        "attributes": dict(existing.made.attributes),
-        "properties": dict(existing.properties),
-        "dependencies": sorted(existing.dependencies),
-        "deletion_policy": existing.deletion_policy,
-        "replacement_policy": existing.replacement_policy,
-        "metadata": existing.metadata,
-    }
+def _check(declaration: Declaration, wanted: Existing) -> None:
+    """Raise ResourceError if the properties, now that all are known, are not what the type takes."""
+    if problems := list(declaration.resource_type.check(wanted.properties)):
+        raise ResourceError(
+            f"Properties validation failed for resource {declaration.logical_id} with message:\n[{', '.join(problems)}]"
+        )
 
 
 def _failure(verb: str, names: list[str]) -> str:

@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from stepbridge.clock import Clock
@@ -30,6 +31,25 @@ CREATE TABLE cloudformation_change_set (
 ) STRICT;
 """
 
+_CHANGES = """
+CREATE TABLE cloudformation_change (
+    number INTEGER PRIMARY KEY, stack_id TEXT NOT NULL, document TEXT NOT NULL
+) STRICT;
+CREATE INDEX cloudformation_change_stack ON cloudformation_change (stack_id);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Something that an operation did, and a rollback undoes: `before`, None if there was nothing, became `after`.
+
+    `anew`: by the creation of a resource, not by a change of what there was.
+    """
+
+    before: Existing | None
+    after: Existing
+    anew: bool
+
 
 class Records:
     """What CloudFormation remembers.  Documents are in the members of CloudFormation's own shapes, and a few more."""
@@ -37,7 +57,7 @@ class Records:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        store.migrate("cloudformation", [_TABLES])
+        store.migrate("cloudformation", [_TABLES, _CHANGES])
 
     # Stacks
 
@@ -102,10 +122,38 @@ class Records:
     def existing(self, stack_id: str) -> dict[str, Existing]:
         """The resources that a stack has, by logical id."""
         return {
-            resource["LogicalResourceId"]: _existing(resource)
+            resource["LogicalResourceId"]: _existing(resource["made"])
             for resource in self.resources(stack_id)
             if resource.get("made")
         }
+
+    # What a rollback undoes
+
+    def done(self, stack_id: str) -> list[Done]:
+        """What was done to a stack since it was last complete, oldest first."""
+        rows = self._store.query(
+            "SELECT document FROM cloudformation_change WHERE stack_id = ? ORDER BY number", (stack_id,)
+        )
+        documents = [json.loads(row["document"]) for row in rows]
+        return [
+            Done(_existing(each["before"]) if each["before"] else None, _existing(each["after"]), each["anew"])
+            for each in documents
+        ]
+
+    def add_done(self, stack_id: str, done: Done) -> None:
+        """Remember something that was, or is about to be, done to a stack."""
+        document = {
+            "before": existing_document(done.before) if done.before else None,
+            "after": existing_document(done.after),
+            "anew": done.anew,
+        }
+        self._store.execute(
+            "INSERT INTO cloudformation_change (stack_id, document) VALUES (?, ?)", (stack_id, json.dumps(document))
+        )
+
+    def forget_done(self, stack_id: str) -> None:
+        """The stack is complete: there is nothing to undo any more."""
+        self._store.execute("DELETE FROM cloudformation_change WHERE stack_id = ?", (stack_id,))
 
     # Events
 
@@ -165,15 +213,32 @@ class Records:
         await self._store.committed()
 
 
-def _existing(resource: Members) -> Existing:
-    made = resource["made"]
+def existing_document(existing: Existing) -> Members:
+    """A resource that a stack has, for the database."""
+    return {
+        "logical_id": existing.logical_id,
+        "type": existing.type_name,
+        "physical_id": existing.made.physical_id,
+        "attributes": dict(existing.made.attributes),
+        "secret": existing.made.secret,
+        "properties": dict(existing.properties),
+        "dependencies": sorted(existing.dependencies),
+        "deletion_policy": existing.deletion_policy,
+        "replacement_policy": existing.replacement_policy,
+        "metadata": existing.metadata,
+        "shown": existing.shown,
+    }
+
+
+def _existing(document: Members) -> Existing:
     return Existing(
-        resource["LogicalResourceId"],
-        resource["ResourceType"],
-        Made(made["physical_id"], made["attributes"]),
-        made["properties"],
-        frozenset(made["dependencies"]),
-        made["deletion_policy"],
-        made["replacement_policy"],
-        made["metadata"],
+        document["logical_id"],
+        document["type"],
+        Made(document["physical_id"], document["attributes"], document["secret"]),
+        document["properties"],
+        frozenset(document["dependencies"]),
+        document["deletion_policy"],
+        document["replacement_policy"],
+        document["metadata"],
+        document["shown"],
     )

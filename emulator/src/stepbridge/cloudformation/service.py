@@ -18,8 +18,9 @@ from stepbridge.cloudformation.errors import TemplateError
 from stepbridge.cloudformation.operations import STACK_TYPE, Operation
 from stepbridge.cloudformation.parameters import as_text
 from stepbridge.cloudformation.records import Records
-from stepbridge.cloudformation.resources.base import AwsCalls, Stack
+from stepbridge.cloudformation.resources.base import AwsCalls, Means, Stack
 from stepbridge.cloudformation.resources.shapes import service_model
+from stepbridge.cloudformation.responses import Responses
 from stepbridge.cloudformation.serverless import SERVERLESS, load_translator
 from stepbridge.cloudformation.sources import (
     given_parameters,
@@ -47,16 +48,28 @@ _Work = Callable[[Operation], Coroutine[Any, Any, None]]
 
 
 class CloudFormationService(Service):
-    """Stacks, change sets, and the operations on them, which run by themselves once they are accepted."""
+    """Stacks, change sets, and the operations on them, which run by themselves once they are accepted.
+
+    `endpoint` gives the emulator's URL, where `responses` of custom resources are sent.
+    """
 
     service_name = "cloudformation"
 
-    def __init__(self, settings: Settings, store: Store, clock: Clock, trace: Trace, calls: AwsCalls) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Clock,
+        trace: Trace,
+        calls: AwsCalls,
+        endpoint: Callable[[], str],
+    ) -> None:
         self._settings = settings
         self._records = Records(store, clock)
         self._clock = clock
         self._trace = trace
         self._calls = calls
+        self.responses = Responses(endpoint)
         self._running: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -134,6 +147,22 @@ class CloudFormationService(Service):
         self._records.delete_change_sets(each["ChangeSetId"] for each in self._records.change_sets(stack["StackId"]))
         await self._start(stack, "DELETE_IN_PROGRESS", lambda run: run.delete(retained))
         return {}
+
+    async def continue_update_rollback(self, caller: Caller, request: Members) -> Members:
+        stack = self._in_state(request["StackName"], "UPDATE_ROLLBACK_FAILED")
+        skipped = request.get("ResourcesToSkip", [])
+        await self._start(
+            stack, "UPDATE_ROLLBACK_IN_PROGRESS", lambda run: run.roll_back_update(stack["previous"], skipped)
+        )
+        return {}
+
+    async def rollback_stack(self, caller: Caller, request: Members) -> Members:
+        stack = self._in_state(request["StackName"], "CREATE_FAILED", "UPDATE_FAILED")
+        if stack["StackStatus"] == "CREATE_FAILED":
+            await self._start(stack, "ROLLBACK_IN_PROGRESS", lambda run: run.roll_back_creation())
+        else:
+            await self._start(stack, "UPDATE_ROLLBACK_IN_PROGRESS", lambda run: run.roll_back_update(stack["previous"]))
+        return {"StackId": stack["StackId"]}
 
     async def describe_stacks(self, caller: Caller, request: Members) -> Members:
         name = request.get("StackName")
@@ -380,6 +409,14 @@ class CloudFormationService(Service):
             )
         return stack
 
+    def _in_state(self, name: str, *states: str) -> Members:
+        stack = self._stack(name)
+        if stack["StackStatus"] not in states:
+            raise validation_error(
+                f"Stack:{stack['StackId']} is in {stack['StackStatus']} state and can not be rolled back."
+            )
+        return stack
+
     def _change_set(self, request: Mapping[str, Any]) -> Members:
         name, stack_name = request["ChangeSetName"], request.get("StackName")
         if stack_name is None and not name.startswith("arn:"):
@@ -499,7 +536,9 @@ class CloudFormationService(Service):
             stack.pop("Description", None)
 
     async def _start_update(self, stack: Members, blueprint: Blueprint, request: Members) -> None:
-        previous = {name: value for name, value in stack.items() if name != "previous"}
+        # What a rollback comes back to is the last state that was complete.
+        before = stack["previous"] if stack["StackStatus"] == "UPDATE_FAILED" else stack
+        previous = {name: value for name, value in before.items() if name != "previous"}
         stack["previous"] = previous
         self._set_target(stack, blueprint, request)
         stack["LastUpdatedTime"] = self._clock.now()
@@ -523,7 +562,7 @@ class CloudFormationService(Service):
         elif status.startswith("ROLLBACK"):
             self._run(stack, lambda run: run.roll_back_creation())
         elif status.startswith("UPDATE_ROLLBACK"):
-            self._operation(stack).abandon("The emulator was stopped while it rolled the stack back.")
+            self._run(stack, lambda run: run.roll_back_update(stack["previous"]))
         else:
             given = {"template": stack["template"], "Parameters": _texts(stack["parameters"])}
             blueprint = await self._blueprint(stack, given, stack)
@@ -536,7 +575,8 @@ class CloudFormationService(Service):
 
     def _operation(self, stack: Members) -> Operation:
         settings = self._settings
-        return Operation(stack, settings.account, settings.region, self._records, self._calls, self._clock, self._trace)
+        means = Means(self._calls, self._clock, self.responses)
+        return Operation(stack, settings.account, settings.region, self._records, means, self._trace)
 
     def _run(self, stack: Members, work: _Work) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work(self._operation(stack)))

@@ -13,6 +13,7 @@ from stepbridge.clock import Clock
 from stepbridge.cloudformation.errors import ResourceError
 from stepbridge.cloudformation.parameters import as_text
 from stepbridge.cloudformation.resources.shapes import KNOWN_AFTER_APPLY, problems, shape_at, to_api
+from stepbridge.cloudformation.responses import Responses
 
 Properties = Mapping[str, Any]
 
@@ -77,33 +78,54 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A resource that exists: `physical_id` is what `Ref` gives, `attributes` what `Fn::GetAtt` gives."""
+    """A resource that exists: `physical_id` is what `Ref` gives, `attributes` what `Fn::GetAtt` gives.
+
+    The attributes of a `secret` one are not shown in events.
+    """
 
     physical_id: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What resources are made with: the emulator's APIs, its clock, and the answers of custom resources."""
+
+    calls: AwsCalls
+    clock: Clock
+    responses: Responses
 
 
 class ResourceType(ABC):
-    """One resource of a stack, of one type."""
+    """One resource of a stack, of one type.
+
+    `declared_type` is the type in the template, which for a custom resource may be of the user's invention.
+    """
 
     type_name: ClassVar[str]
     service: ClassVar[str]  # whose model the shapes of the properties are in
     properties: ClassVar[Mapping[str, Property]]
     attributes: ClassVar[frozenset[str]] = frozenset()  # for Fn::GetAtt
 
-    def __init__(self, stack: Stack, logical_id: str, calls: AwsCalls, clock: Clock) -> None:
+    def __init__(self, stack: Stack, logical_id: str, declared_type: str, means: Means) -> None:
         self.stack = stack
         self.logical_id = logical_id
-        self.calls = calls
-        self.clock = clock
+        self.declared_type = declared_type
+        self.calls = means.calls
+        self.clock = means.clock
+        self.responses = means.responses
 
     @abstractmethod
     async def create(self, properties: Properties) -> Made:
-        """Make the resource.  Raises AwsError or ResourceError, leaving nothing behind."""
+        """Make the resource.  Raises AwsError or ResourceError, leaving nothing behind (but see ProviderError)."""
 
     @abstractmethod
     async def update(self, made: Made, old: Properties, new: Properties) -> Made:
-        """Change the resource from `old` to `new`, which differ in no property that needs a replacement."""
+        """Change the resource from `old` to `new`, which differ in no property that needs a replacement.
+
+        Answers another physical id if a new resource came of it; the old one is then to be deleted.
+        """
 
     @abstractmethod
     async def delete(self, made: Made, properties: Properties) -> None:
