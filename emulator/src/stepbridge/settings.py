@@ -15,6 +15,9 @@ class Settings:
     `port_443` devices may also come in by port 443.  `data_dir` holds the database, the certificate authority and the
     functions' code.  With `memory` the database is not written to disk and `data_dir` is expected to be temporary.
     `iam` says whether the roles of functions, state machines and rules may only do what their policies allow.
+    `mqtt_host` is the address that devices come in by, where that is not `host`.  `hostnames` are names by which the
+    emulator is known beside localhost: its certificate has them, and the first is the one that clients are told.
+    `step_functions_endpoint` is the URL of what runs the executions, where that is not this emulator.
     """
 
     data_dir: Path
@@ -27,3 +30,6 @@ class Settings:
     account: str = DEFAULT_ACCOUNT
     region: str = DEFAULT_REGION
     iam: bool = True
+    mqtt_host: str | None = None
+    hostnames: tuple[str, ...] = ()
+    step_functions_endpoint: str | None = None

@@ -75,7 +75,7 @@ def url() -> Iterator[str]:
 
 def test_an_emulator_is_found_by_its_url_or_by_its_data_directory(url: str, tmp_path: Path) -> None:
     found = find_emulator(f"{url}/", tmp_path)
-    assert found == Connection(url, "localhost", 8883, Path("/ca.pem"), "r", "a")
+    assert found == Connection(url, "localhost", 8883, "r", "a")
     _write_atomically(tmp_path / "endpoints.json", {"http": url})
     assert find_emulator(None, tmp_path) == found
     assert [file.name for file in tmp_path.iterdir()] == ["endpoints.json"]

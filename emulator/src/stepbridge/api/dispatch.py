@@ -11,6 +11,7 @@ from stepbridge.api.service import Caller, Members, Service
 from stepbridge.api.validation import validate
 
 Operation = Callable[[Caller, Members], Awaitable[Members | None]]
+Forward = Callable[[str, Members], Awaitable[Members]]
 
 
 class Dispatcher:
@@ -22,19 +23,30 @@ class Dispatcher:
     def __init__(self) -> None:
         self._services: dict[str, list[Service]] = {}
         self._operations: dict[tuple[str, str], Operation | None] = {}
+        self._forwarded: dict[str, Forward] = {}
 
     def register(self, *services: Service) -> None:
         """Offer the operations of `services`."""
         for service in services:
             self._services.setdefault(service.service_name, []).append(service)
 
+    def forward(self, service_name: str, forward: Forward) -> None:
+        """Let `forward`, called with an operation's name and its members, carry out all operations of a service."""
+        self._forwarded[service_name] = forward
+
     def offers(self, service_name: str) -> bool:
-        """Whether the service is the emulator's own."""
-        return service_name in self._services
+        """Whether the service is the emulator's own, or forwarded."""
+        return service_name in self._services or service_name in self._forwarded
+
+    def offers_operation(self, service_name: str, operation: str) -> bool:
+        """Whether one of the emulator's own services has the operation."""
+        return self._method(service_name, operation) is not None
 
     async def call(self, operation: OperationModel, caller: Caller, members: Members) -> Members:
         """Validate `members` and carry out the operation.  Raises AwsError."""
         service_name: str = operation.service_model.service_name
+        if (forward := self._forwarded.get(service_name)) is not None:
+            return await forward(operation.name, members)
         method = self._method(service_name, operation.name)
         if method is None:
             raise AwsError(

@@ -39,9 +39,14 @@ class Connection:
     url: str
     mqtt_host: str
     mqtt_port: int
-    root_ca: Path
     region: str
     account: str
+
+    def root_ca_pem(self) -> bytes:
+        """The certificate that devices trust.  Raises OSError if the emulator does not answer."""
+        with contextlib.closing(connect(self.url, timeout=5)) as connection:
+            connection.request("GET", "/_stepbridge/root-ca.pem")
+            return connection.getresponse().read()
 
     def client(self, service: str) -> Any:
         """A botocore client of the emulator.  Nothing of the user's AWS configuration or proxies is used."""
@@ -81,7 +86,6 @@ def find_emulator(endpoint: str | None, data_dir: Path) -> Connection:
                 endpoint.rstrip("/"),
                 endpoints["mqtt_host"],
                 int(endpoints["mqtt_port"]),
-                Path(endpoints["root_ca"]),
                 endpoints["region"],
                 endpoints["account"],
             )

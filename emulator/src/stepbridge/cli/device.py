@@ -62,7 +62,7 @@ def create_device(connection: Connection, thing: str, out: Path, policy: str | N
     if key_file.exists():
         raise CommandError(f"There is a private key at {key_file} already: choose another --out, or remove it.")
     try:
-        root_ca = connection.root_ca.read_bytes()
+        root_ca = connection.root_ca_pem()
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(f"Cannot prepare {out}: {error}.") from None

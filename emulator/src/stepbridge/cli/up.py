@@ -31,6 +31,7 @@ _DEFAULTS = Settings(DEFAULT_DATA_DIR)
 _SAME_SIGNAL_SECONDS = 1.0
 _REGION = r"[a-z]{2}(-[a-z]+)+-\d"
 _ACCOUNT = r"\d{12}"
+_HTTP_URL = r"https?://[^/?#\s]+/?"
 _MANY = 65_536  # open files
 
 
@@ -54,6 +55,25 @@ def up(
     host: Annotated[str, typer.Option(help="Address to listen on.  Anything but loopback opens it to others.")] = (
         _DEFAULTS.host
     ),
+    mqtt_host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="Address that devices come in by.  Default: that of --host.")
+    ] = None,
+    hostname: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A name of this machine that devices use, beside localhost; may be given several times.  The first is "
+            "the one that they are told.",
+        ),
+    ] = None,
+    step_functions_endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="STEP_FUNCTIONS_ENDPOINT",
+            help="Pass Step Functions' calls on to what runs there (AWS Step Functions Local, say).",
+        ),
+    ] = None,
     region: Annotated[
         str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The region that the emulator is.")
     ] = _DEFAULTS.region,
@@ -90,6 +110,9 @@ def up(
             region=_checked("--region", region, _REGION, "a region's name, such as eu-west-1"),
             account=_checked("--account", account, _ACCOUNT, "an account's 12 digits"),
             iam=iam is _Enforcement.ON,
+            mqtt_host=mqtt_host,
+            hostnames=tuple(hostname or ()),
+            step_functions_endpoint=_http_url("--step-functions-endpoint", step_functions_endpoint),
         )
         ready_files = [data_dir / ENDPOINTS_FILE, *([ready_file] if ready_file else [])]
         _allow_many_connections()
@@ -103,6 +126,11 @@ def _checked(option: str, value: str, pattern: str, wanted: str) -> str:
     if not re.fullmatch(pattern, value):
         raise typer.BadParameter(f"'{value}' is not {wanted}.", param_hint=option)
     return value
+
+
+def _http_url(option: str, value: str | None) -> str | None:
+    """`value`, which an empty environment variable leaves out."""
+    return _checked(option, value, _HTTP_URL, "a URL such as http://127.0.0.1:8083") if value else None
 
 
 async def _serve(settings: Settings, ready_files: list[Path]) -> None:

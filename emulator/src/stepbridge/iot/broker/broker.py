@@ -7,6 +7,7 @@ from stepbridge.clock import Clock
 from stepbridge.iot.access import Access
 from stepbridge.iot.broker.core import Core, CoreSession, Safe
 from stepbridge.iot.broker.gateway import Gateway
+from stepbridge.iot.broker.https import AnswerHttp
 from stepbridge.iot.broker.lifecycle import EVENTS
 from stepbridge.iot.message import Message
 from stepbridge.iot.mqtt.topics import basic_ingest_rule
@@ -50,7 +51,9 @@ class Broker:
         """
         await self._core.start()
         settings = self._settings
-        self.ports = await self._gateway.start(settings.host, settings.mqtt_port, self._more_ports)
+        self.ports = await self._gateway.start(
+            settings.mqtt_host or settings.host, settings.mqtt_port, self._more_ports
+        )
 
     async def stop(self) -> None:
         """Close all connections; what is acknowledged is stored."""
@@ -63,6 +66,10 @@ class Broker:
         Also for a CA: then those it has signed come as far as :meth:`Access.admit`.
         """
         self._gateway.trust(certificate)
+
+    def serve_http(self, answer: AnswerHttp) -> None:
+        """Answer the HTTPS requests that come on the device port; `answer` never raises."""
+        self._gateway.answer_http = answer
 
     def listen(self, listener: Callable[[Message], object]) -> None:
         """Call `listener` with each accepted message, from any source; it must only take note."""
