@@ -19,6 +19,7 @@ from stepbridge.iot.broker import Broker
 from stepbridge.iot.broker.embedded import EmbeddedCore
 from stepbridge.iot.certificates import CertificateAuthority
 from stepbridge.iot.data import IotDataService
+from stepbridge.iot.device_api import DeviceApi
 from stepbridge.iot.message import Message
 from stepbridge.iot.registry import Registry
 from stepbridge.iot.rules.actions.base import RuleServices
@@ -145,6 +146,7 @@ class Emulator:
             lambda_service.functions.session_of,
             stacks.responses.take,
         )
+        broker.serve_http(DeviceApi(settings, store, trace, registry.access, dispatcher, api.handle).answer)
         listener = self._listen("HTTP", settings.http_port)
         self._http_port = listener.getsockname()[1]
         # In the order of who needs whom; the HTTP port last, so that it answers only when all the rest does.

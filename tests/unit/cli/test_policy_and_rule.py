@@ -206,7 +206,7 @@ MESSAGE = ["--topic", "a/1", "--payload", "{}"]
             "A thing's type and attributes need its name: --thing NAME.",
         ),
         (
-            [*["policy", "explain", "--policy", "policy.json", "--action", "a", "--resource", "r", "--thing", "t", "--attribute", "a"]],
+            "policy explain --policy policy.json --action a --resource r --thing t --attribute a".split(),
             1,
             "An attribute is written NAME=VALUE, and each NAME once.",
         ),

@@ -1,13 +1,15 @@
 """The first moments of a connection: the TLS handshake, and which protocol the client speaks.
 
 AWS IoT Core tells the protocols on a port apart by ALPN.  Clients of MQTT over WebSocket offer `http/1.1` or nothing,
-those of MQTT on port 8883 offer nothing either; the first byte tells these two apart.
+those of MQTT on port 8883 and of HTTPS on port 8443 offer nothing either.  The first byte tells MQTT from HTTP, and the
+head of the first request a WebSocket from other requests.
 """
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from stepbridge.iot.broker.connection import CLOSE_TIMEOUT, DeviceConnection
+from stepbridge.iot.broker.https import HttpsConnection, Visitor
 from stepbridge.iot.broker.signature import SignatureError, is_signed, signer
 from stepbridge.iot.broker.tls import TlsConnection
 from stepbridge.iot.broker.trust import ALPN_MQTT, explain
@@ -24,7 +26,7 @@ _PATH = "/mqtt"
 class Entrance:
     """A client that has not said yet what it wants; see :class:`~stepbridge.iot.broker.tls.Application`."""
 
-    __slots__ = ("_address", "_certificate", "_deadline", "_gateway", "_handshake", "_over", "_secured", "_transport")
+    __slots__ = ("_address", "_certificate", "_deadline", "_gateway", "_head", "_over", "_secured", "_transport")
 
     def __init__(self, gateway: "Gateway") -> None:
         self._gateway = gateway
@@ -33,7 +35,7 @@ class Entrance:
         self._deadline = gateway.clock.now() + TIMEOUT
         self._secured = False
         self._certificate: bytes | None = None
-        self._handshake: websocket.Handshake | None = None
+        self._head = bytearray()  # of the first HTTP request
         self._over = False  # another has taken the connection, or it is refused
 
     # From the socket: see Application
@@ -53,14 +55,27 @@ class Entrance:
             self._begin_mqtt()
 
     def received(self, data: bytes) -> None:
-        if self._handshake is None:
-            if not data.startswith(b"G"):  # of GET; an MQTT client begins with 0x10
-                if self._begin_mqtt():
-                    self._transport.application.received(data)
-                return
-            self._handshake = websocket.Handshake()
+        if not self._head and not b"A" <= data[:1] <= b"Z":  # of a method; an MQTT client begins with 0x10
+            if self._begin_mqtt():
+                self._transport.application.received(data)
+            return
+        begin = max(0, len(self._head) - 3)
+        self._head += data
+        end = self._head.find(b"\r\n\r\n", begin)
+        if end < 0 and len(self._head) <= websocket.MAXIMUM_HEAD:
+            return
+        first, self._head = bytes(self._head), bytearray()
+        if end >= 0 and b"\r\nupgrade:" in first[:end].lower():
+            self._begin_websocket(first)
+        else:
+            visitor = Visitor(self._address, self._certificate)
+            connection = HttpsConnection(self._gateway, self._transport, visitor, self._gateway.answer_http)
+            self._hand_over(connection)
+            connection.received(first)
+
+    def _begin_websocket(self, head: bytes) -> None:
         try:
-            parsed = self._handshake.feed(data)
+            parsed = websocket.Handshake().feed(head)
             if parsed is None:
                 return
             request, rest = parsed
@@ -116,7 +131,7 @@ class Entrance:
 
     # The end
 
-    def _hand_over(self, application: DeviceConnection | WebSocketConnection) -> None:
+    def _hand_over(self, application: DeviceConnection | WebSocketConnection | HttpsConnection) -> None:
         self._leave()
         self._transport.application = application
 

@@ -10,6 +10,7 @@ from stepbridge.iot.access import Access
 from stepbridge.iot.broker.connection import DeviceConnection
 from stepbridge.iot.broker.core import Core, CoreSession, Safe
 from stepbridge.iot.broker.entrance import Entrance
+from stepbridge.iot.broker.https import AnswerHttp, HttpsConnection, nothing_here
 from stepbridge.iot.broker.lifecycle import Lifecycle
 from stepbridge.iot.broker.tls import TlsConnection
 from stepbridge.iot.broker.trust import prepare, trust
@@ -60,7 +61,8 @@ class Gateway:
         self.lifecycle = Lifecycle(clock, lambda message: accept(message, None))
         self._trace = trace
         self._context = context
-        self._entering: set[Entrance] = set()
+        self.answer_http: AnswerHttp = nothing_here
+        self._guests: set[Entrance | HttpsConnection] = set()  # who has no MQTT connection
         self._connections: set[DeviceConnection] = set()
         self._by_client_id: dict[str, DeviceConnection] = {}
         self._to_flush: list[DeviceConnection] = []
@@ -99,8 +101,8 @@ class Gateway:
         for server in self._servers:
             server.close()
         self._servers.clear()
-        for entrance in list(self._entering):
-            entrance.shut_down()
+        for guest in list(self._guests):
+            guest.shut_down()
         for connection in list(self._connections):
             connection.shut_down("the emulator stops")
         self.wheel.stop()
@@ -114,12 +116,12 @@ class Gateway:
     def tell(self, event: str, text: str, **fields: object) -> None:
         self._trace.emit("iot", event, text, **fields)
 
-    def enter(self, entrance: Entrance) -> None:
-        self._entering.add(entrance)
-        self.wheel.watch(entrance)
+    def enter(self, guest: Entrance | HttpsConnection) -> None:
+        self._guests.add(guest)
+        self.wheel.watch(guest)
 
-    def leave(self, entrance: Entrance) -> None:
-        self._entering.discard(entrance)
+    def leave(self, guest: Entrance | HttpsConnection) -> None:
+        self._guests.discard(guest)
 
     def add(self, connection: DeviceConnection) -> None:
         self._connections.add(connection)

@@ -12,6 +12,7 @@ No certificate at all passes the handshake (`CERT_OPTIONAL`) and is refused righ
 import ssl
 
 ALPN_MQTT = "x-amzn-mqtt-ca"
+ALPN_HTTPS = "x-amzn-http-ca"
 ALPN_WEBSOCKET = "http/1.1"
 _OUT_OF_DATE = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 
@@ -21,7 +22,7 @@ def prepare(context: ssl.SSLContext) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_OPTIONAL
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.set_alpn_protocols([ALPN_MQTT, ALPN_WEBSOCKET])
+    context.set_alpn_protocols([ALPN_MQTT, ALPN_HTTPS, ALPN_WEBSOCKET])
 
 
 def trust(context: ssl.SSLContext, certificate: str | bytes) -> None:
