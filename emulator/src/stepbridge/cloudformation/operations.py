@@ -26,6 +26,10 @@ STACK_TYPE = "AWS::CloudFormation::Stack"
 _COMPLETE = frozenset({
     "CREATE_COMPLETE", "DELETE_COMPLETE", "ROLLBACK_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE",
 })  # fmt: skip
+# What a stack has of its template, and gets back when an update is rolled back.
+_RESTORED = (
+    "Capabilities", "Description", "Outputs", "Parameters", "Tags", "imports", "parameters", "processed", "template",
+)  # fmt: skip
 
 
 class Operation:
@@ -227,16 +231,7 @@ class Operation:
                 if made.physical_id != after.made.physical_id:
                     discarded.append(after)
             self._keep(replace(before, made=made), "UPDATE_COMPLETE")
-        for name in (
-            "Outputs",
-            "Parameters",
-            "Description",
-            "Tags",
-            "Capabilities",
-            "template",
-            "processed",
-            "imports",
-        ):
+        for name in _RESTORED:
             if name in previous:
                 self._stack[name] = previous[name]
             else:
