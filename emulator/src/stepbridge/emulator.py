@@ -4,11 +4,12 @@ import logging
 import socket
 import ssl
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Protocol
 
 from stepbridge.api.app import Api
 from stepbridge.api.calls import AwsCalls
 from stepbridge.api.dispatch import Dispatcher
+from stepbridge.api.forwarding import StepFunctionsForwarder
 from stepbridge.api.moto_backend import MotoBackend
 from stepbridge.api.server import HttpServer, listen
 from stepbridge.clock import Clock, SystemClock
@@ -35,6 +36,12 @@ from stepbridge.trace import Trace
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 what to dial when the emulator listens on all
 
 
+class _Part(Protocol):
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
 class Emulator:
     """An emulator with `settings`, on the time of `clock` (real time by default).
 
@@ -56,11 +63,16 @@ class Emulator:
         return f"http://{f'[{host}]' if ':' in host else host}:{self._http_port}"
 
     @property
+    def hostname(self) -> str:
+        """The name that devices are told."""
+        return self.settings.hostnames[0] if self.settings.hostnames else "localhost"
+
+    @property
     def endpoints(self) -> dict[str, Any]:
         """Where everything is, as `--ready-file` gets it."""
         return {
             "http": self.url,
-            "mqtt_host": "localhost",
+            "mqtt_host": self.hostname,
             "mqtt_port": self._mqtt_port,
             "root_ca": str(self.authority.root_ca_path),
             "region": self.settings.region,
@@ -94,12 +106,11 @@ class Emulator:
         self._exit.callback(moto.close)
         calls = AwsCalls(settings, dispatcher, moto, lambda: self.url)
 
-        permissions = Permissions(
-            settings, clock, trace, calls, lambda: moto.iam_revision, lambda token: states.issuer(token)
-        )
-        lambda_service = LambdaService(settings, store, clock, trace, lambda: self.url, calls)
-        self.authority = CertificateAuthority(settings.data_dir / "ca")
-        registry = Registry(settings, store, clock, trace, self.authority, lambda: f"localhost:{self._mqtt_port}")
+        permissions = Permissions(settings, clock, trace, calls, lambda: moto.iam_revision, lambda token: issuer(token))
+        lambda_service = LambdaService(settings, store, clock, trace, lambda: self.url, calls, permissions)
+        moto.tell_queue_messages(lambda_service.queue_has_messages)
+        self.authority = CertificateAuthority(settings.data_dir / "ca", settings.hostnames)
+        registry = Registry(settings, store, clock, trace, self.authority, lambda: f"{self.hostname}:{self._mqtt_port}")
         broker = Broker(
             settings,
             store,
@@ -118,9 +129,6 @@ class Emulator:
         rules = RulesEngine(
             settings, store, clock, trace, RuleServices(lambda_service.functions, broker, calls, lambda: self.url)
         )
-        states = StepFunctionsService(
-            settings, store, clock, trace, TaskIntegrations(lambda_service.functions, calls, permissions)
-        )
         stacks = CloudFormationService(settings, store, clock, trace, calls, lambda: self.url)
         shadows = Shadows(store, clock, trace, broker.accept)
         broker.listen(rules.accept)
@@ -131,9 +139,20 @@ class Emulator:
             TopicRuleService(settings, store, rules),
             IotDataService(broker, clock),
             ShadowService(shadows, clock),
-            states,
             stacks,
         )
+        states: list[StepFunctionsService] = []
+        if settings.step_functions_endpoint is None:
+            integrations = TaskIntegrations(lambda_service.functions, calls, permissions)
+            states.append(StepFunctionsService(settings, store, clock, trace, integrations))
+            dispatcher.register(*states)
+        else:
+            forwarder = StepFunctionsForwarder(settings, store, clock, trace, settings.step_functions_endpoint)
+            self._exit.callback(forwarder.close)
+            dispatcher.forward("stepfunctions", forwarder.call)
+
+        def issuer(token: str) -> str | None:
+            return states[0].issuer(token) if states else None  # what runs elsewhere gives tokens of its own
 
         api = Api(
             settings,
@@ -145,12 +164,14 @@ class Emulator:
             permissions,
             lambda_service.functions.session_of,
             stacks.responses.take,
+            lambda_service.functions.code.archive,
         )
         broker.serve_http(DeviceApi(settings, store, trace, registry.access, dispatcher, api.handle).answer)
         listener = self._listen("HTTP", settings.http_port)
         self._http_port = listener.getsockname()[1]
         # In the order of who needs whom; the HTTP port last, so that it answers only when all the rest does.
-        for part in (lambda_service, rules, broker, states, stacks):
+        parts: list[_Part] = [lambda_service, rules, broker, *states, stacks]
+        for part in parts:
             self._exit.push_async_callback(part.stop)
             await part.start()
         self._mqtt_port = broker.ports[0]

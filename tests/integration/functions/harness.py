@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from botocore.model import OperationModel
+
 from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members
 from stepbridge.clock import Clock, SystemClock
 from stepbridge.functions.service import LambdaService
+from stepbridge.iam import Role, RoleSession
 from stepbridge.settings import Settings
 from stepbridge.store import Store
 from stepbridge.trace import Trace
@@ -37,6 +40,16 @@ class RecordedCalls:
         return [members for _, made, members in self.made if made == operation]
 
 
+class Unrestricted:
+    """An IAM without roles: everything is allowed."""
+
+    async def role(self, role_arn: str) -> Role | None:
+        return None
+
+    async def require(self, session: RoleSession, operation: OperationModel, members: Mapping[str, Any]) -> None:
+        return None
+
+
 class Lambda:
     """A Lambda service in `folder`, on a file if `on_disk`."""
 
@@ -46,7 +59,13 @@ class Lambda:
         self.calls = RecordedCalls()
         self.store = Store(folder / "stepbridge.db" if on_disk else None)
         self.service = LambdaService(
-            Settings(data_dir=folder), self.store, self.clock, self.trace, lambda: "http://127.0.0.1:4566", self.calls
+            Settings(data_dir=folder),
+            self.store,
+            self.clock,
+            self.trace,
+            lambda: "http://127.0.0.1:4566",
+            self.calls,
+            Unrestricted(),
         )
         self.functions = self.service.functions
 

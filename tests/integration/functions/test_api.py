@@ -78,7 +78,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         INVALID,
         "Functions from container images (PackageType Image) are not supported by stepbridge.",
     ),
-    ({"Layers": ["arn:aws:lambda:us-east-1:123456789012:layer:l:1"]}, INVALID, "Layers are not supported by"),
+    (
+        {"Layers": ["arn:aws:lambda:us-east-1:123456789012:layer:l:1"]},
+        INVALID,
+        "Layer version arn:aws:lambda:us-east-1:123456789012:layer:l:1 does not exist.",
+    ),
     ({"SnapStart": {"ApplyOn": "PublishedVersions"}}, INVALID, "SnapStart is not supported by stepbridge."),
     ({"Timeout": 901}, "ValidationException", TOO_LARGE % (901, "timeout") + "than or equal to 900"),
     ({"MemorySize": 10241}, "ValidationException", TOO_LARGE % (10241, "memorySize") + "than or equal to 10240"),

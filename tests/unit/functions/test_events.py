@@ -5,10 +5,11 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.integration.functions.harness import RecordedCalls
+from tests.integration.functions.harness import ROLE, RecordedCalls, Unrestricted
 
 from stepbridge.api.errors import AwsError
 from stepbridge.clock import ManualClock
+from stepbridge.functions.aws_calls import RoleCalls
 from stepbridge.functions.environment import Outcome
 from stepbridge.functions.events import AsynchronousInvocations, Event
 from stepbridge.functions.registry import FunctionRegistry
@@ -32,7 +33,12 @@ class Queue:
         self.outcomes = list(outcomes)
         self.times: list[float] = []
         self.events = AsynchronousInvocations(
-            self.store, self.clock, Trace(self.clock), self.calls, self.run, self.registry
+            self.store,
+            self.clock,
+            Trace(self.clock),
+            RoleCalls(self.calls, Unrestricted()),
+            self.run,
+            self.registry,
         )
 
     async def run(self, event: Event) -> Outcome:
@@ -44,7 +50,7 @@ class Queue:
 
     def create(self, **configuration: Any) -> None:
         arn = "arn:aws:lambda:us-east-1:123456789012:function:f"
-        self.registry.create("f", {"FunctionArn": arn, "Version": "$LATEST", **configuration}, {})
+        self.registry.create("f", {"FunctionArn": arn, "Version": "$LATEST", "Role": ROLE, **configuration}, {})
 
     async def pass_time(self, seconds: float) -> None:
         """In steps, each followed by what falls due."""
@@ -88,7 +94,6 @@ def test_a_function_error_is_retried_after_one_and_two_minutes() -> None:
     async def scenario() -> None:
         queue = Queue(FAILED, FAILED, FAILED)
         queue.create(DeadLetterConfig={"TargetArn": "arn:aws:sqs:us-east-1:123456789012:dead"})
-        queue.calls.answers["GetQueueUrl"] = {"QueueUrl": "http://queue"}
         await queue.events.accept(EVENT)
         await queue.pass_time(59)
         assert queue.times == [0.0]
@@ -96,7 +101,10 @@ def test_a_function_error_is_retried_after_one_and_two_minutes() -> None:
         assert queue.times == [0.0, 60.0, 180.0]
         assert queue.left == 0
         (letter,) = queue.calls.of("SendMessage")
-        assert (letter["QueueUrl"], letter["MessageBody"]) == ("http://queue", '{"n":1}')
+        assert (letter["QueueUrl"], letter["MessageBody"]) == (
+            "https://sqs.us-east-1.amazonaws.com/123456789012/dead",
+            '{"n":1}',
+        )
         assert letter["MessageAttributes"]["ErrorMessage"]["StringValue"] == "no"
 
     play(scenario)

@@ -13,7 +13,19 @@ from stepbridge.functions.environment import Environment, EnvironmentPlan, InitE
 from stepbridge.functions.pool import IDLE_SECONDS, EnvironmentPool
 
 PLAN = EnvironmentPlan(
-    "f", "$LATEST", "arn", "python3.12", "app.handler", "role", 3, 128, Path("/code"), "/aws/lambda/f", "1", {}
+    "f",
+    "$LATEST",
+    "arn",
+    "python3.12",
+    "app.handler",
+    "role",
+    3,
+    128,
+    Path("/code"),
+    ("/code",),
+    "/aws/lambda/f",
+    "1",
+    {},
 )
 OTHER = replace(PLAN, function="g", revision="2")
 Tell = Callable[[Environment], object]

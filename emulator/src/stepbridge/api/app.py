@@ -5,12 +5,13 @@ import logging
 import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
@@ -46,6 +47,7 @@ class Api:
 
     `session_of` knows the access keys that were given to roles; what they sign is authorised by `permissions`.
     `take_response` gets the answers of custom resources: the secret of the URL, the body; it says whether one waits.
+    `package` finds the archives that Lambda gives the locations of, by their names.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Api:
         permissions: Permissions,
         session_of: Callable[[str], RoleSession | None],
         take_response: Callable[[str, bytes], bool],
+        package: Callable[[str], Path | None],
     ) -> None:
         self._settings = settings
         self._store = store
@@ -69,11 +72,14 @@ class Api:
         self._permissions = permissions
         self._session_of = session_of
         self._take_response = take_response
+        self._find_package = package
         self._streams = TraceStreams(trace)
         self.application = Starlette(
             routes=[
                 Route("/_stepbridge/health", self._health),
                 Route("/_stepbridge/endpoints", self._where),
+                Route("/_stepbridge/packages/{name}.zip", self._package),
+                Route("/_stepbridge/root-ca.pem", self._root_ca),
                 Route("/_stepbridge/trace", self._trace_stream),
                 Route(RESPONSE_PATH + "{token}", self._custom_resource_response, methods=["PUT"]),
                 Mount("/", app=self._aws),
@@ -98,6 +104,20 @@ class Api:
         if self._take_response(request.path_params["token"], await request.body()):
             return Response(status_code=200)
         return PlainTextResponse("No custom resource waits for this response (any more).", status_code=403)
+
+    async def _package(self, request: Request) -> Response:
+        if (reason := refusal(request.method, request.headers)) is not None:
+            return PlainTextResponse(reason, status_code=403)
+        path = self._find_package(request.path_params["name"])
+        if path is None:
+            return PlainTextResponse("There is no such package.", status_code=404)
+        return FileResponse(path, media_type="application/zip")
+
+    async def _root_ca(self, request: Request) -> Response:
+        """The certificate that devices trust, for clients that do not see the emulator's files."""
+        if (reason := refusal(request.method, request.headers)) is not None:
+            return PlainTextResponse(reason, status_code=403)
+        return FileResponse(self._endpoints()["root_ca"], media_type="application/x-pem-file")
 
     async def _trace_stream(self, request: Request) -> Response:
         if (reason := refusal(request.method, request.headers)) is not None:

@@ -5,18 +5,27 @@ on a few threads of its own.
 """
 
 import asyncio
+import functools
 import io
+import logging
 import os
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from stepbridge.api.http import HttpRequest, HttpResponse
 from stepbridge.api.moto_corrections import correct
+from stepbridge.api.queue_arrivals import tell_of_arrivals
 
-_WSGI_THREADS = 4
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# ReceiveMessage may wait for 20 seconds, and waits on its thread.  Threads are made when they are needed.
+_WSGI_THREADS = 64
 _ACTION = re.compile(rb"(?:^|&)Action=(\w+)")
 
 
@@ -31,10 +40,17 @@ class MotoBackend:
         self._threads = ThreadPoolExecutor(_WSGI_THREADS, thread_name_prefix="moto")
         self._application: Callable[..., Any] | None = None
         self.iam_revision = 0
+        self._on_queue_message: Callable[[str, float], object] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request, off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self.handle_blocking, request)
+        return await self.on_thread(self.handle_blocking, request)
+
+    async def on_thread(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Do `work`, which calls :meth:`handle_blocking`, on a thread of moto's."""
+        call = functools.partial(work, *arguments, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def handle_blocking(self, request: HttpRequest) -> HttpResponse:
         """Answer one request on this thread."""
@@ -44,12 +60,19 @@ class MotoBackend:
             started["status"] = int(status.split(" ", 1)[0])
             started["headers"] = headers
 
-        chunks = self._load()(_wsgi_environ(request), start_response)
         try:
-            body = b"".join(chunks)
-        finally:
-            if hasattr(chunks, "close"):
-                chunks.close()
+            chunks = self._load()(_wsgi_environ(request), start_response)
+            try:
+                body = b"".join(chunks)
+            finally:
+                if hasattr(chunks, "close"):
+                    chunks.close()
+        except Exception:  # what moto does not offer or does not expect
+            name = request.headers.get("x-amz-target", request.path)
+            logger.exception("moto failed to answer %s %s", request.method, name)
+            return HttpResponse(
+                500, {"content-type": "text/plain"}, b"moto failed to answer; stepbridge's log tells why"
+            )
         if _changes_iam(request):
             self.iam_revision += 1
         dropped = ("connection", "transfer-encoding", "content-length")
@@ -63,9 +86,21 @@ class MotoBackend:
             status = 400
         return HttpResponse(status, headers, body)
 
+    def tell_queue_messages(self, listener: Callable[[str, float], object]) -> None:
+        """Call `listener` on this event loop for each message that comes into a queue of SQS from now on.
+
+        It gets the ARN of the queue and in how many seconds the message can be received.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._on_queue_message = listener
+
     def close(self) -> None:
         """Stop the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _message_arrived(self, queue_arn: str, delay: float) -> None:
+        if self._loop is not None and self._on_queue_message is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._on_queue_message, queue_arn, delay)
 
     def _load(self) -> Callable[..., Any]:
         if self._application is None:
@@ -75,6 +110,8 @@ class MotoBackend:
 
             def create_application(service: Any) -> Any:
                 correct(service, self._account)
+                if service == "sqs":
+                    tell_of_arrivals(self._message_arrived)
                 return create_backend_app(service)
 
             self._application = DomainDispatcherApplication(create_application)

@@ -4,11 +4,12 @@ import asyncio
 import base64
 import hashlib
 import io
+import os
 import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -54,6 +55,29 @@ class CodeStore:
                 shutil.rmtree(partial)
         return folder
 
+    def archive(self, name: str) -> Path | None:
+        """The zip file of a kept package, by the name in :meth:`name`; None if there is none."""
+        path = self._folder / f"{name}{_ARCHIVE}"
+        return path if name.isalnum() and path.exists() else None
+
+    @staticmethod
+    def name(sha256: str) -> str:
+        """What a kept package is called in URLs."""
+        return base64.b64decode(sha256).hex()
+
+    def merged(self, packages: Sequence[str]) -> Path:
+        """One folder with the files of several kept packages; of those of the same name the last package's."""
+        if len(packages) == 1:
+            return self.unpacked(packages[0])
+        folder = self._folder / f"merged-{hashlib.sha256(' '.join(packages).encode()).hexdigest()}"
+        if not folder.exists():
+            partial = Path(tempfile.mkdtemp(suffix=_PARTIAL, dir=self._folder))
+            for package in packages:
+                shutil.copytree(self.unpacked(package), partial, symlinks=True, copy_function=_link, dirs_exist_ok=True)
+            partial.chmod(0o755)
+            partial.rename(folder)
+        return folder
+
     def prune(self, used: Collection[str]) -> None:
         """Delete all packages but those with the hashes `used`."""
         names = {base64.b64decode(sha256).hex() for sha256 in used}
@@ -78,6 +102,11 @@ class CodeStore:
             Path(partial).rename(path)
         self.unpacked(package.sha256)
         return package
+
+
+def _link(source: str, destination: str) -> None:
+    Path(destination).unlink(missing_ok=True)
+    os.link(source, destination)
 
 
 def _check(archive: bytes) -> None:

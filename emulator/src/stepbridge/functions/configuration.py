@@ -56,7 +56,6 @@ _REFUSED = (
     "DurableConfig",
     "FileSystemConfigs",
     "ImageConfig",
-    "Layers",
     "TenancyConfig",
 )
 

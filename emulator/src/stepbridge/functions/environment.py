@@ -38,7 +38,8 @@ class EnvironmentPlan:
     """What an environment runs and sees: all that follows from one version of a function.
 
     Two environments with equal plans are the same to an invocation.  `timeout` is in seconds, `memory` in MB,
-    `variables` are the environment variables of the process but for those that differ between environments.
+    `code` is the folder of the handler's files, `path` all from which it
+    imports.  `variables` are the environment variables of the process but for those that differ between environments.
     """
 
     function: str
@@ -50,6 +51,7 @@ class EnvironmentPlan:
     timeout: int
     memory: int
     code: Path
+    path: tuple[str, ...]
     log_group: str
     revision: str
     variables: Mapping[str, str] = field(hash=False)
@@ -183,7 +185,7 @@ class Environment:
         request = ProcessRequest(
             environment=self._variables(address),
             working_directory=str(self.plan.code),
-            path=[str(self.plan.code)],
+            path=list(self.plan.path),
             handler=self.plan.handler,
             output=writing,
         )

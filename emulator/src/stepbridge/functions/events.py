@@ -14,7 +14,7 @@ from typing import Any
 
 from stepbridge.api.errors import AwsError
 from stepbridge.clock import Clock, Timer, iso_timestamp
-from stepbridge.functions.aws_calls import AwsCalls
+from stepbridge.functions.aws_calls import RoleCalls, function_session
 from stepbridge.functions.environment import Outcome
 from stepbridge.functions.names import LATEST
 from stepbridge.functions.registry import FunctionRegistry
@@ -72,7 +72,7 @@ class AsynchronousInvocations:
         store: Store,
         clock: Clock,
         trace: Trace,
-        calls: AwsCalls,
+        calls: RoleCalls,
         run: Callable[[Event], Awaitable[Outcome]],
         registry: FunctionRegistry,
     ) -> None:
@@ -245,9 +245,9 @@ class AsynchronousInvocations:
         }
         body = event.payload.decode("utf-8", "replace")
         if ":sqs:" in target:
-            await self._deliver(target, "SendMessage", MessageBody=body, MessageAttributes=attributes)
+            await self._deliver(event, target, "SendMessage", MessageBody=body, MessageAttributes=attributes)
         else:
-            await self._deliver(target, "Publish", Message=body, MessageAttributes=attributes)
+            await self._deliver(event, target, "Publish", Message=body, MessageAttributes=attributes)
 
     async def _send(
         self, settings: dict[str, Any], kind: str, queued: _Queued, outcome: Outcome | None, condition: str
@@ -278,11 +278,11 @@ class AsynchronousInvocations:
         document = json.dumps(record, separators=(",", ":"))
         match target.split(":")[2]:
             case "sqs":
-                await self._deliver(target, "SendMessage", MessageBody=document)
+                await self._deliver(queued.event, target, "SendMessage", MessageBody=document)
             case "sns":
-                await self._deliver(target, "Publish", Message=document)
+                await self._deliver(queued.event, target, "Publish", Message=document)
             case "lambda":
-                await self._deliver(target, "Invoke", Payload=document.encode())
+                await self._deliver(queued.event, target, "Invoke", Payload=document.encode())
             case _:
                 entry = {
                     "Source": "lambda",
@@ -291,26 +291,26 @@ class AsynchronousInvocations:
                     "Detail": document,
                     "EventBusName": target,
                 }
-                await self._deliver(target, "PutEvents", Entries=[entry])
+                await self._deliver(queued.event, target, "PutEvents", Entries=[entry])
 
-    async def _deliver(self, target: str, operation: str, **members: Any) -> None:
+    async def _deliver(self, event: Event, target: str, operation: str, **members: Any) -> None:
         service = target.split(":")[2]
         if service == "sqs":
             account, queue = target.split(":")[4:6]
-            answer = await self._guard(target, "sqs", "GetQueueUrl", QueueName=queue, QueueOwnerAWSAccountId=account)
-            if answer is None:
-                return
-            members["QueueUrl"] = answer["QueueUrl"]
+            # The queue has this name and nothing but its URL is wanted, for which Lambda needs no permission.
+            members["QueueUrl"] = f"https://sqs.{target.split(':')[3]}.amazonaws.com/{account}/{queue}"
         elif service == "sns":
             members["TopicArn"] = target
         elif service == "lambda":
             members |= {"FunctionName": target, "InvocationType": "Event"}
-        await self._guard(target, service, operation, **members)
+        await self._guard(event, target, service, operation, **members)
 
-    async def _guard(self, target: str, service: str, operation: str, **members: Any) -> dict[str, Any] | None:
+    async def _guard(self, event: Event, target: str, service: str, operation: str, **members: Any) -> None:
         """Call; a destination that refuses is told in the trace, as there is nobody else to tell."""
         try:
-            return await self._calls.call(service, operation, **members)
+            configuration = self._version_of(event)
+            session = function_session(configuration["Role"], configuration["FunctionArn"])
+            await self._calls.call(session, service, operation, **members)
         except AwsError as error:
             self._trace.emit(
                 "lambda",
@@ -318,7 +318,6 @@ class AsynchronousInvocations:
                 f"{target} did not take the record of an invocation: {error.message}",
                 destination=target,
             )
-            return None
 
     def _version_of(self, event: Event) -> dict[str, Any]:
         versions = self._registry.versions(event.function)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import random
 import secrets
 import shutil
 import uuid
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from stepbridge.api.errors import AwsError
 from stepbridge.clock import Clock
-from stepbridge.functions.aws_calls import AwsCalls
+from stepbridge.functions.aws_calls import AwsCalls, Permissions, RoleCalls, function_session
 from stepbridge.functions.code import CodeStore
 from stepbridge.functions.environment import Environment, EnvironmentPlan, InitError, Invocation, Outcome
 from stepbridge.functions.events import AsynchronousInvocations, Event
@@ -33,6 +34,7 @@ MAX_PAYLOAD = 6_291_456  # bytes, synchronous
 MAX_EVENT = 1_048_576  # bytes, asynchronous
 ACCOUNT_CONCURRENCY = 1000
 
+_RUNTIME_API_HOST = "127.0.0.1"  # whatever address the emulator listens on
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -63,6 +65,7 @@ class Functions:
         trace: Trace,
         endpoint: Callable[[], str],
         calls: AwsCalls,
+        permissions: Permissions,
         *,
         bound: int = DEFAULT_BOUND,
     ) -> None:
@@ -75,18 +78,18 @@ class Functions:
         self._trace = trace
         self._endpoint = endpoint
         self._pool = EnvironmentPool(self._create_environment, clock, bound=bound)
-        self._logs = LogShipper(calls, clock)
+        self.role_calls = RoleCalls(calls, permissions)
+        self._logs = LogShipper(self.role_calls, clock, trace)
         self._launchers: dict[str, Launcher] = {}
         self._running: Counter[str] = Counter()  # invocations by function
         self._plans: dict[str, EnvironmentPlan] = {}  # by revision
         self._sessions: dict[str, RoleSession] = {}  # by access key
-        self._told: set[str] = set()  # runtimes of which it was said that another version runs them
-        self._events = AsynchronousInvocations(store, clock, trace, calls, self._run_event, self.registry)
+        self._told: set[str] = set()
+        self._events = AsynchronousInvocations(store, clock, trace, self.role_calls, self._run_event, self.registry)
 
     async def start(self) -> None:
         """Go on with the asynchronous invocations that were accepted before."""
         shutil.rmtree(self._temporary, ignore_errors=True)  # of a process that was killed
-        self.code.prune(self.registry.all_packages())
         for configuration in self.registry.all_latest():
             self.warm_up(configuration["Runtime"])
         self._events.start()
@@ -125,7 +128,7 @@ class Functions:
         RequestTooLargeException, InvalidRequestContentException.
         """
         name = self.name(function, qualifier)
-        configuration = self.registry.resolve(name)
+        configuration = self._routed(name)
         version = configuration["Version"]
         payload = _check_payload(payload, MAX_EVENT if invocation_type == "Event" else MAX_PAYLOAD)
         context = _client_context(client_context)
@@ -179,6 +182,10 @@ class Functions:
         """The function, in its role, whose environment was given `access_key`."""
         return self._sessions.get(access_key)
 
+    def location(self, sha256: str) -> str:
+        """The URL of a kept package's zip file."""
+        return f"{self._endpoint()}/_stepbridge/packages/{self.code.name(sha256)}.zip"
+
     def changed(self, function: str) -> None:
         """The code or configuration of $LATEST changed: invocations from now on get environments that have it."""
         self._pool.retire(function, LATEST)
@@ -190,6 +197,18 @@ class Functions:
     def warm_up(self, runtime: str) -> None:
         """A function with this runtime is there: prepare to start environments for it."""
         self._launcher(runtime).warm_up()
+
+    def _routed(self, name: FunctionName) -> Configuration:
+        """The version that an invocation of `name` goes to; an alias may share them out between two."""
+        configuration = self.registry.resolve(name)
+        if name.qualifier is None or name.qualifier == configuration["Version"]:
+            return configuration
+        alias = self.registry.alias(name, name.qualifier) or {}
+        weights: dict[str, float] = alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
+        for version, weight in weights.items():
+            if random.random() < weight:  # noqa: S311 - to share out, not to keep a secret
+                return self.registry.version(name, version)
+        return configuration
 
     async def _run(self, name: FunctionName, configuration: Configuration, invocation: Invocation) -> Outcome:
         with self._concurrency(name):
@@ -212,7 +231,7 @@ class Functions:
 
     async def _run_event(self, event: Event) -> Outcome:
         name = FunctionName(self._settings.account, self._settings.region, event.function, event.qualifier)
-        configuration = self.registry.resolve(name)
+        configuration = self._routed(name)
         invocation = Invocation(event.request_id, event.payload, name.arn, event.client_context)
         return await self._run(name, configuration, invocation)
 
@@ -261,6 +280,16 @@ class Functions:
     def _new_plan(self, configuration: Configuration, revision: str) -> EnvironmentPlan:
         logging = configuration["LoggingConfig"]
         code = self.code.unpacked(configuration["CodeSha256"])
+        layers = [layer["CodeSha256"] for layer in configuration.get("Layers", [])]
+        opt = self.code.merged(layers) if layers else None
+        path = [str(code)]
+        if opt is not None:
+            path += [f"{opt}/python/lib/{configuration['Runtime']}/site-packages", f"{opt}/python"]
+            self._tell_once(
+                "layers",
+                f"The layers of {configuration['FunctionName']} are at {opt} rather than at /opt: imports find them, "
+                "files opened by their names in /opt are not there",
+            )
         variables = {
             **configuration.get("Environment", {}).get("Variables", {}),
             # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
@@ -281,6 +310,8 @@ class Functions:
             variables["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
             variables["AWS_LAMBDA_LOG_LEVEL"] = logging["ApplicationLogLevel"]
         defaults = {"LANG": "en_US.UTF-8", "PATH": _PATH, "TZ": ":UTC", "AWS_ENDPOINT_URL": self._endpoint()}
+        if opt is not None:
+            defaults |= {"PATH": f"{_PATH}:{opt}/bin", "LD_LIBRARY_PATH": f"{code}:{code}/lib:{opt}/lib"}
         return EnvironmentPlan(
             function=configuration["FunctionName"],
             version=configuration["Version"],
@@ -291,6 +322,7 @@ class Functions:
             timeout=configuration["Timeout"],
             memory=configuration["MemorySize"],
             code=code,
+            path=tuple(path),
             log_group=logging["LogGroup"],
             revision=revision,
             variables={**defaults, **variables},
@@ -313,7 +345,7 @@ class Functions:
             plan,
             self._launcher(plan.runtime),
             self._clock,
-            self._settings.host,
+            _RUNTIME_API_HOST,
             self._temporary,
             credentials,
             on_idle=on_idle,
@@ -333,10 +365,8 @@ class Functions:
 
     def _launcher(self, runtime: str) -> Launcher:
         interpreter = find_interpreter(runtime)
-        if not interpreter.runs(runtime) and runtime not in self._told:
-            self._told.add(runtime)
-            self._trace.emit(
-                "lambda",
+        if not interpreter.runs(runtime):
+            self._tell_once(
                 "other-runtime-version",
                 f"Functions for {runtime} run on Python {interpreter.version} ({interpreter.executable}): there is no "
                 f"{runtime} with awslambdaric and boto3 on the PATH",
@@ -348,17 +378,16 @@ class Functions:
             launcher = self._launchers[interpreter.executable] = Launcher(interpreter, self._folder / "runtimes")
         return launcher
 
+    def _tell_once(self, event: str, text: str, **fields: object) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._trace.emit("lambda", event, text, **fields)
+
     def _write_log(self, environment: Environment, line: str, by_handler: bool) -> None:
         plan = environment.plan
-        self._logs.write(plan.log_group, environment.log_stream, line)
+        self._logs.write(plan.log_group, environment.log_stream, function_session(plan.role, plan.arn), line)
         if by_handler and line:
             self._trace.emit("lambda", "log", f"{plan.function}: {line}", function=plan.function)
-
-
-def function_session(role: str, function_arn: str) -> RoleSession:
-    """A function in its role, as its calls and those that Lambda makes for it are seen by other services."""
-    unqualified = ":".join(function_arn.split(":")[:7])
-    return RoleSession(role, unqualified.rpartition(":")[2], {"lambda:SourceFunctionArn": unqualified})
 
 
 def _check_payload(payload: bytes, limit: int) -> bytes:

@@ -8,7 +8,9 @@ import contextlib
 
 from stepbridge.api.errors import AwsError
 from stepbridge.clock import Clock, Timer
-from stepbridge.functions.aws_calls import AwsCalls
+from stepbridge.functions.aws_calls import RoleCalls
+from stepbridge.iam import RoleSession
+from stepbridge.trace import Trace
 
 _DELAY = 0.5  # seconds
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
@@ -20,11 +22,14 @@ _MAX_PENDING = 100_000
 
 
 class LogShipper:
-    """Sends lines to log groups and streams, which it creates."""
+    """Sends lines to log groups and streams, which it creates, in the role of the function that wrote them."""
 
-    def __init__(self, calls: AwsCalls, clock: Clock) -> None:
+    def __init__(self, calls: RoleCalls, clock: Clock, trace: Trace) -> None:
         self._calls = calls
         self._clock = clock
+        self._trace = trace
+        self._refused: set[str] = set()
+        self._writers: dict[tuple[str, str], RoleSession] = {}
         self._pending: dict[tuple[str, str], list[tuple[int, str]]] = {}
         self._count = 0
         self._known: set[tuple[str, str]] = set()
@@ -32,13 +37,14 @@ class LogShipper:
         self._sending: asyncio.Task[None] | None = None
         self.dropped = 0
 
-    def write(self, group: str, stream: str, line: str) -> None:
+    def write(self, group: str, stream: str, writer: RoleSession, line: str) -> None:
         """Take one line, of now."""
         if not line:
             return  # CloudWatch Logs has no empty events
         if self._count >= _MAX_PENDING:
             self.dropped += 1
             return
+        self._writers[group, stream] = writer
         self._pending.setdefault((group, stream), []).append((int(self._clock.now() * 1000), line))
         self._count += 1
         if self._timer is None and self._sending is None:
@@ -72,30 +78,33 @@ class LogShipper:
 
     async def _send(self, group: str, stream: str, events: list[tuple[int, str]]) -> None:
         # A log is a convenience: what CloudWatch Logs refuses must not disturb the function.
-        with contextlib.suppress(AwsError):
-            await self._create(group, stream)
-        for batch in _batches(events):
-            with contextlib.suppress(AwsError):
+        writer = self._writers[group, stream]
+        try:
+            await self._create(group, stream, writer)
+            for batch in _batches(events):
                 await self._calls.call(
+                    writer,
                     "logs",
                     "PutLogEvents",
                     logGroupName=group,
                     logStreamName=stream,
                     logEvents=[{"timestamp": time, "message": line} for time, line in batch],
                 )
+        except AwsError as error:
+            if group not in self._refused:
+                self._refused.add(group)
+                self._trace.emit("lambda", "log-refused", f"{group} is not written: {error.message}", log_group=group)
 
-    async def _create(self, group: str, stream: str) -> None:
+    async def _create(self, group: str, stream: str, writer: RoleSession) -> None:
         if (group, stream) in self._known:
             return
-        for operation, members in (
-            ("CreateLogGroup", {"logGroupName": group}),
-            ("CreateLogStream", {"logGroupName": group, "logStreamName": stream}),
-        ):
-            try:
-                await self._calls.call("logs", operation, **members)
-            except AwsError as error:
-                if error.code != "ResourceAlreadyExistsException":
-                    raise
+        with contextlib.suppress(AwsError):  # it may be there, and the role may not be allowed to make one
+            await self._calls.call(writer, "logs", "CreateLogGroup", logGroupName=group)
+        try:
+            await self._calls.call(writer, "logs", "CreateLogStream", logGroupName=group, logStreamName=stream)
+        except AwsError as error:
+            if error.code != "ResourceAlreadyExistsException":
+                raise
         self._known.add((group, stream))
 
 

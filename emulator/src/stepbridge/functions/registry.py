@@ -143,9 +143,13 @@ class FunctionRegistry:
         return self.version(name, alias["FunctionVersion"])
 
     def all_packages(self) -> set[str]:
-        """The CodeSha256 of all versions there are."""
-        rows = self._store.query("SELECT DISTINCT configuration ->> 'CodeSha256' FROM lambda_versions")
-        return {row[0] for row in rows}
+        """The CodeSha256 of all versions there are, and of their layers."""
+        packages: set[str] = set()
+        for row in self._store.query("SELECT configuration FROM lambda_versions"):
+            configuration = json.loads(row[0])
+            packages.add(configuration["CodeSha256"])
+            packages.update(layer["CodeSha256"] for layer in configuration.get("Layers", []))
+        return packages
 
     def put_version(self, name: str, version: str, configuration: Configuration) -> None:
         self._store.execute(

@@ -7,11 +7,14 @@ from typing import Any
 
 from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members, Service
+from stepbridge.authorization import Context
 from stepbridge.clock import Clock
 from stepbridge.functions import configuration as configurations
-from stepbridge.functions.aws_calls import AwsCalls
+from stepbridge.functions.aws_calls import AwsCalls, Permissions
 from stepbridge.functions.code import CodePackage
+from stepbridge.functions.event_sources import EventSourceOperations, EventSources
 from stepbridge.functions.invoker import ACCOUNT_CONCURRENCY, Functions
+from stepbridge.functions.layers import LayerOperations, LayerRegistry
 from stepbridge.functions.names import LATEST, FunctionName
 from stepbridge.functions.pagination import page
 from stepbridge.functions.permissions import new_statement
@@ -25,7 +28,7 @@ from stepbridge.trace import Trace
 MAX_ZIP = 52_428_800  # bytes, uploaded directly; larger packages come by way of S3
 
 
-class LambdaService(VersionOperations, Service):
+class LambdaService(VersionOperations, LayerOperations, EventSourceOperations, Service):
     """Lambda's operations on :class:`~stepbridge.functions.invoker.Functions`, which is `functions`."""
 
     service_name = "lambda"
@@ -38,20 +41,32 @@ class LambdaService(VersionOperations, Service):
         trace: Trace,
         endpoint: Callable[[], str],
         calls: AwsCalls,
+        permissions: Permissions,
     ) -> None:
-        self.functions = Functions(settings, store, clock, trace, endpoint, calls)
+        self.functions = Functions(settings, store, clock, trace, endpoint, calls, permissions)
         self._registry = self.functions.registry
+        self._layers = LayerRegistry(store, settings)
+        self._sources = EventSources(settings, store, clock, trace, self.functions)
+        self._permissions = permissions
+        self._settings = settings
         self._store = store
         self._clock = clock
         self._calls = calls
 
     async def start(self) -> None:
         """Be ready to invoke, and go on with what was accepted before."""
+        self.functions.code.prune(self._registry.all_packages() | self._layers.all_packages())
         await self.functions.start()
+        self._sources.start()
 
     async def stop(self) -> None:
         """End everything that runs."""
+        await self._sources.stop()
         await self.functions.stop()
+
+    def queue_has_messages(self, queue_arn: str, delay: float) -> None:
+        """A queue has a message to be received after `delay` seconds."""
+        self._sources.queue_has_messages(queue_arn, delay)
 
     # Functions
 
@@ -60,6 +75,8 @@ class LambdaService(VersionOperations, Service):
         if self._registry.exists(name.name):
             raise conflict(f"Function already exist: {name.name}")
         new = configurations.new_configuration(name, request, CodePackage("", 0), self._clock.now())
+        self._apply_layers(new, request)
+        await self._check_role(new, request)
         configurations.apply_code(new, await self._package(request.get("Code", {}), "CreateFunction"))
         if self._registry.exists(name.name):  # while its package was fetched
             raise conflict(f"Function already exist: {name.name}")
@@ -76,7 +93,7 @@ class LambdaService(VersionOperations, Service):
         function = self._registry.function(name)
         answer: Members = {
             "Configuration": configurations.qualified(found, name.qualifier),
-            "Code": {"RepositoryType": "S3"},
+            "Code": {"RepositoryType": "S3", "Location": self.functions.location(found["CodeSha256"])},
         }
         if function.tags:
             answer["Tags"] = function.tags
@@ -116,6 +133,8 @@ class LambdaService(VersionOperations, Service):
         changed = {**self._registry.version(name, LATEST)}
         _check_revision(changed, request)
         configurations.apply_settings(changed, request)
+        self._apply_layers(changed, request)
+        await self._check_role(changed, request)
         return await self._put_latest(name, changed)
 
     async def delete_function(self, caller: Caller, request: Members) -> Members:
@@ -293,6 +312,34 @@ class LambdaService(VersionOperations, Service):
         name = FunctionName(name.account, name.region, name.name)
         self._registry.function(name)
         return name
+
+    def _apply_layers(self, configuration: Configuration, request: Members) -> None:
+        if "Layers" not in request:
+            return
+        layers = self._layers.of_function(request["Layers"], configuration["Runtime"])
+        configuration.pop("Layers", None)
+        if layers:
+            configuration["Layers"] = layers
+
+    async def _check_role(self, configuration: Configuration, request: Members) -> None:
+        """Raises InvalidParameterValueException for a role that Lambda may not assume, or that cannot send failures.
+
+        A role that IAM does not have passes, as functions may be tried without one here.
+        """
+        if not self._settings.iam:
+            return
+        role = await self._permissions.role(configuration["Role"])
+        if role is None:
+            return
+        facts = {"aws:SourceAccount": self._settings.account, "aws:SourceArn": configuration["FunctionArn"]}
+        context = Context({name: (value,) for name, value in facts.items()})
+        if "Role" in request and not role.may_be_assumed_by("lambda.amazonaws.com", context):
+            raise invalid("The role defined for the function cannot be assumed by Lambda.")
+        target = request.get("DeadLetterConfig", {}).get("TargetArn")
+        if target:
+            service, action = ("SQS", "SendMessage") if ":sqs:" in target else ("SNS", "Publish")
+            if role.refusal(f"{service.lower()}:{action}", target, context) is not None:
+                raise invalid(f"The provided execution role does not have permissions to call {action} on {service}")
 
     async def _package(self, code: Members, operation: str) -> CodePackage:
         if "ImageUri" in code:

@@ -119,13 +119,30 @@ class VersionOperations:
         self._registry.version(
             FunctionName(name.account, name.region, name.name, alias["FunctionVersion"]), alias["FunctionVersion"]
         )
-        weights = request.get("RoutingConfig", {}).get("AdditionalVersionWeights")
-        if weights:
-            raise invalid("RoutingConfig (an alias of two versions) is not supported by stepbridge.")
+        if "RoutingConfig" in request:
+            alias.pop("RoutingConfig", None)
+            if weights := request["RoutingConfig"].get("AdditionalVersionWeights"):
+                alias["RoutingConfig"] = {"AdditionalVersionWeights": weights}
+        self._check_routing(name, alias)
         alias["RevisionId"] = str(uuid.uuid4())
         self._registry.put_alias(name.name, alias["Name"], alias)
         await self._store.committed()
         return alias
+
+    def _check_routing(self, name: FunctionName, alias: dict[str, Any]) -> None:
+        """https://docs.aws.amazon.com/lambda/latest/dg/configuring-alias-routing.html"""
+        weights: dict[str, float] = alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
+        if len(weights) > 1:
+            raise invalid("Number of items in AdditionalVersionWeights cannot be greater than 1")
+        for version in weights:
+            if LATEST in (version, alias["FunctionVersion"]):
+                raise invalid("$LATEST is not supported for an alias pointing to more than 1 version")
+            if version == alias["FunctionVersion"]:
+                raise invalid(
+                    f"Invalid function version {version}. Function version {version} is already included in "
+                    "routing configuration."
+                )
+            self._registry.version(FunctionName(name.account, name.region, name.name, version), version)
 
     # Asynchronous invocations
 
