@@ -176,6 +176,7 @@ def test_a_message_through_a_statement(stepbridge: Stepbridge, arguments: list[s
 
 
 MESSAGE = ["--topic", "a/1", "--payload", "{}"]
+EXPLAIN = ["policy", "explain", "--policy", "policy.json", "--action", "a", "--resource", "r"]
 
 
 @pytest.mark.parametrize(
@@ -201,12 +202,12 @@ MESSAGE = ["--topic", "a/1", "--payload", "{}"]
             "AWS refuses the policy in object.json:",
         ),
         (
-            ["policy", "explain", "--policy", "policy.json", "--action", "a", "--resource", "r", "--attribute", "a=b"],
+            [*EXPLAIN, "--attribute", "a=b"],
             1,
             "A thing's type and attributes need its name: --thing NAME.",
         ),
         (
-            "policy explain --policy policy.json --action a --resource r --thing t --attribute a".split(),
+            [*EXPLAIN, "--thing", "t", "--attribute", "a"],
             1,
             "An attribute is written NAME=VALUE, and each NAME once.",
         ),
