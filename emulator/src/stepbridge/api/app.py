@@ -170,7 +170,7 @@ class Api:
                 try:
                     await self._permissions.require(session, *named)
                 except AwsError as error:
-                    return refused_operation(named[0], error, request_id)
+                    return refused_operation(request, named[0], error, request_id)
         return await self._moto.handle(request)
 
     async def _own(

@@ -298,11 +298,20 @@ def _scheduler(name: str, members: Members, place: Place) -> Iterator[str | None
     yield place.arn("scheduler", f"schedule/{group}/{members['Name']}") if "Name" in members else None
 
 
+def _iam(name: str, members: Members, place: Place) -> Iterator[str | None]:
+    for member, kind in (("RoleName", "role"), ("UserName", "user"), ("GroupName", "group")):
+        if member in members:
+            yield f"arn:aws:iam::{place.account}:{kind}/{members[member]}"
+            return
+    yield members.get("PolicyArn") or (ANY if name.startswith("List") else None)
+
+
 _RESOURCES: dict[str, Callable[[str, Members, Place], Iterator[str | None]]] = {
     "cloudwatch": _cloudwatch,
     "dynamodb": _dynamodb,
     "events": _events,
     "firehose": _firehose,
+    "iam": _iam,
     "iot": _iot,
     "iot-data": _iot_data,
     "kinesis": _kinesis,
