@@ -1,9 +1,13 @@
 """A broker on real TLS sockets, with a registry that a test fills by hand."""
 
 import asyncio
+import atexit
 import datetime
+import functools
 import hashlib
+import shutil
 import ssl
+import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +26,9 @@ from paho.mqtt.properties import Properties
 from stepbridge.clock import Clock, SystemClock
 from stepbridge.iot.access import Admission, Connection, Decision
 from stepbridge.iot.broker import Broker, EmbeddedCore
+from stepbridge.iot.broker.core import Core
+from stepbridge.iot.broker.mosquitto import MosquittoCore
+from stepbridge.iot.broker.mosquitto_process import MosquittoProcess
 from stepbridge.iot.message import Message
 from stepbridge.iot.mqtt import packets as p
 from stepbridge.iot.mqtt.codec import Decoder, encode
@@ -177,9 +184,15 @@ class Inbox:
 
 
 class World:
-    """A broker in a loop of its own thread, and what a test needs to meet it."""
+    """A broker in a loop of its own thread, and what a test needs to meet it.
 
-    def __init__(self, folder: Path) -> None:
+    `core` is the message core behind it: "embedded" or "mosquitto", which is then a Mosquitto of this world's own.
+    """
+
+    def __init__(self, folder: Path, core: str) -> None:
+        self.core = core
+        self.folder = folder
+        self.mosquitto: MosquittoProcess | None = None
         self.authority = Authority(folder)
         self.registry = Registry()
         self.accepted: list[Message] = []
@@ -192,11 +205,19 @@ class World:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
+        if core == "mosquitto":
+            self.call(self._start_mosquitto())
         self.start()
         self.device = self.register(self.authority.issue("device"))
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(TIMEOUT)
+
+    async def _start_mosquitto(self) -> None:
+        credentials = self.folder / "mosquitto"
+        shutil.copytree(_mosquitto_credentials(), credentials)
+        self.mosquitto = MosquittoProcess(credentials, lambda event, text: self._hop(Hop(0, "iot", event, text)))
+        await self.mosquitto.start()
 
     def start(self, clock: Clock | None = None) -> None:
         async def begin() -> None:
@@ -206,7 +227,9 @@ class World:
             trace.listen(self._hop)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self._server.certificate, self._server.key)
-            core = EmbeddedCore(self.store, time, trace)
+            core: Core = EmbeddedCore(self.store, time, trace)
+            if self.mosquitto is not None:
+                core = MosquittoCore(self.store, time, trace, self.mosquitto.endpoint)
             settings = Settings(self.database.parent, mqtt_port=0)
             self.broker = Broker(settings, self.store, time, trace, self.registry, core, context, more_ports=(0,))
             self.broker.trust(self.authority.path.read_bytes())
@@ -230,6 +253,8 @@ class World:
         for raw in self._sockets:
             raw.close()
         self.stop()
+        if self.mosquitto is not None:
+            self.call(self.mosquitto.stop())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(TIMEOUT)
         self.loop.close()
@@ -344,8 +369,17 @@ class World:
         return codes
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
+@functools.cache
+def _mosquitto_credentials() -> Path:
+    """The certificates of all Mosquittos of this run of the tests: RSA keys take their time."""
+    folder = Path(tempfile.mkdtemp(prefix="stepbridge-test-"))
+    atexit.register(shutil.rmtree, folder)
+    MosquittoProcess(folder, lambda event, text: None)
+    return folder
+
+
+@pytest.fixture(params=["embedded", "mosquitto"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path, request.param)
     yield world
     world.close()

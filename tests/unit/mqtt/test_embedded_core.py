@@ -141,7 +141,7 @@ def test_messages_expire() -> None:
         session = await bench.open("c", client, expiry=3600)
         assert client.payloads == ["long"]
         assert bench.rows("broker_message") == 1
-        assert bench.core.retained("r") is None
+        assert await bench.core.retained("r") is None
 
     run(story)
 

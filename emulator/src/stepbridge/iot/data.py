@@ -69,7 +69,7 @@ class IotDataService(Service):
 
     async def get_retained_message(self, caller: Caller, request: Members) -> Members:
         """The retained message of a topic.  Raises ResourceNotFoundException."""
-        message = self._broker.retained(request["topic"])
+        message = await self._broker.retained(request["topic"])
         if message is None:
             raise AwsError("ResourceNotFoundException", f"No retained message found for topic {request['topic']}.")
         answer: Members = {
@@ -85,7 +85,7 @@ class IotDataService(Service):
 
     async def list_retained_messages(self, caller: Caller, request: Members) -> Members:
         """The topics that have a retained message, by topic, a page at a time."""
-        found = self._broker.retained_topics()
+        found = await self._broker.retained_topics()
         if (token := request.get("nextToken")) is not None:
             try:
                 after = base64.urlsafe_b64decode(token).decode()

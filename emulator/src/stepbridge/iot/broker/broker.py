@@ -90,13 +90,13 @@ class Broker:
         """Close a client's connection, with `clean_session` also its session; whether it was connected."""
         return self._gateway.disconnect(client_id, clean_session=clean_session, prevent_will=prevent_will)
 
-    def retained(self, topic: str) -> Message | None:
+    async def retained(self, topic: str) -> Message | None:
         """The retained message of a topic."""
-        return self._core.retained(topic)
+        return await self._core.retained(topic)
 
-    def retained_topics(self) -> list[tuple[str, int, int, float]]:
+    async def retained_topics(self) -> list[tuple[str, int, int, float]]:
         """Topic, payload size in bytes, QoS and time (seconds since the epoch) of each retained message."""
-        return self._core.retained_topics()
+        return await self._core.retained_topics()
 
     def _accept(self, message: Message, session: CoreSession | None) -> Safe:
         if not message.topic.startswith(EVENTS):  # what these tell has a line of its own

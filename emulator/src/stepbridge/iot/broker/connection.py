@@ -135,6 +135,8 @@ class DeviceConnection:
                 self._subscribe(event)
             case mqtt.Unsubscribing():
                 self._unsubscribe(event)
+            case mqtt.Pinging():
+                self._ping()
             case mqtt.Ignored():
                 self._tell("ignored", f"{self.client_id} gets no answer: {event.text}")
             case mqtt.Disconnecting():
@@ -334,6 +336,21 @@ class DeviceConnection:
                 self.flush_soon()
                 self._tell_subscriptions("unsubscribed", event.topic_filters)
 
+        if safe is None:
+            answer(None)
+        else:
+            safe.add_done_callback(answer)
+
+    def _ping(self) -> None:
+        core_session = self._core_session
+        assert core_session is not None  # noqa: S101 - as in _publish
+
+        def answer(done: "asyncio.Future[None] | None") -> None:
+            if self._closing_at is None:
+                self._session.pong()
+                self.flush_soon()
+
+        safe = core_session.synchronize()
         if safe is None:
             answer(None)
         else:

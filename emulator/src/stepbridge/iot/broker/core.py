@@ -75,6 +75,10 @@ class CoreSession(Protocol):
         """Distribute a message from this client."""
         ...
 
+    def synchronize(self) -> Safe:
+        """Done when all that was published before has been delivered, or waits for room at the client."""
+        ...
+
     def acknowledge(self, token: int) -> None:
         """The client has a QoS 1 message."""
         ...
@@ -99,10 +103,10 @@ class Core(Protocol):
         """Distribute a message that comes from no session."""
         ...
 
-    def retained(self, topic: str) -> Message | None:
+    async def retained(self, topic: str) -> Message | None:
         """The retained message of a topic."""
         ...
 
-    def retained_topics(self) -> list[tuple[str, int, int, float]]:
+    async def retained_topics(self) -> list[tuple[str, int, int, float]]:
         """Topic, payload size in bytes, QoS and time of each retained message, by topic."""
         ...

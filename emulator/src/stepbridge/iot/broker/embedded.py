@@ -146,7 +146,7 @@ class EmbeddedSession:
             # Exact filters only (AWS IoT developer guide, "MQTT retained messages").
             if has_wildcard(topic_filter) or share_of(topic_filter)[0] is not None:
                 continue
-            message = self._core.retained(topic_filter)
+            message = self._core.retained_now(topic_filter)
             if message is None:
                 continue
             qos = min(message.qos, subscription.qos)
@@ -165,6 +165,9 @@ class EmbeddedSession:
 
     def publish(self, message: Message) -> Safe:
         return self._core.publish(message)
+
+    def synchronize(self) -> Safe:
+        return None
 
     def acknowledge(self, token: int) -> None:
         if self.durable:
@@ -258,14 +261,22 @@ class EmbeddedCore:
                 return member
         return members[0]
 
-    def retained(self, topic: str) -> Message | None:
-        message = self.records.retained(topic)
-        return None if message is None or self.is_expired(message) else message
+    async def retained(self, topic: str) -> Message | None:
+        return self.retained_now(topic)
 
-    def retained_topics(self) -> list[tuple[str, int, int, float]]:
-        return self.records.retained_topics()
+    async def retained_topics(self) -> list[tuple[str, int, int, float]]:
+        now = self._clock.now()
+        return [
+            (each.topic, len(each.payload), each.qos, each.time)
+            for each in self.records.retained_messages()
+            if not expired(each, now)
+        ]
 
     # For the sessions
+
+    def retained_now(self, topic: str) -> Message | None:
+        message = self.records.retained(topic)
+        return None if message is None or self.is_expired(message) else message
 
     def is_expired(self, message: Message) -> bool:
         return message.properties.message_expiry is not None and expired(message, self._clock.now())

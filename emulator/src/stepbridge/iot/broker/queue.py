@@ -199,6 +199,5 @@ class SessionStore:
         row = self._store.query_one("SELECT * FROM broker_retained WHERE topic = ?", (topic,))
         return None if row is None else _message(row)
 
-    def retained_topics(self) -> list[tuple[str, int, int, float]]:
-        rows = self._store.query("SELECT topic, length(payload), qos, time FROM broker_retained ORDER BY topic")
-        return [(row[0], row[1], row[2], row[3]) for row in rows]
+    def retained_messages(self) -> list[Message]:
+        return [_message(row) for row in self._store.query("SELECT * FROM broker_retained ORDER BY topic")]

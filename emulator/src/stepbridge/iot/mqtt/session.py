@@ -127,6 +127,11 @@ class Unsubscribing:
 
 
 @dataclass(frozen=True, slots=True)
+class Pinging:
+    """PINGREQ; answer with pong()."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """A packet that AWS IoT Core leaves without an answer, and why."""
 
@@ -150,7 +155,9 @@ class Violation:
     text: str
 
 
-Event = Connecting | Publishing | Acknowledged | Subscribing | Unsubscribing | Ignored | Disconnecting | Violation
+Event = (
+    Connecting | Publishing | Acknowledged | Subscribing | Unsubscribing | Pinging | Ignored | Disconnecting | Violation
+)
 
 
 class ServerSession:
@@ -226,8 +233,7 @@ class ServerSession:
             case p.Connect():
                 return self._connect(packet)
             case p.Pingreq():
-                self.output.append(b"\xd0\0")
-                return None
+                return Pinging()
             case p.Subscribe():
                 return self._subscribe(packet)
             case p.Unsubscribe():
@@ -426,6 +432,10 @@ class ServerSession:
     def unsuback(self, packet_id: int, codes: tuple[ReasonCode | int, ...]) -> None:
         """Answer UNSUBSCRIBE."""
         self.output.append(encode(p.Unsuback(packet_id, tuple(map(int, codes))), self.version))
+
+    def pong(self) -> None:
+        """Answer PINGREQ."""
+        self.output.append(b"\xd0\0")
 
     @property
     def window_is_full(self) -> bool:
