@@ -70,7 +70,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (
         {"Runtime": "java21"},
         INVALID,
-        "The runtime java21 is not supported by stepbridge. Functions run on python3.8 and later.",
+        "The runtime java21 is not supported by stepbridge. Functions run on python3.8 and later, and on Node.js.",
     ),
     ({"Runtime": "python3.7"}, INVALID, "The runtime parameter of python3.7 is no longer supported for creating or"),
     (

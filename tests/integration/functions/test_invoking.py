@@ -403,3 +403,19 @@ def alive(processes: list[int]) -> list[int]:
         if state != "Z":
             found.append(process)
     return found
+
+
+@pytest.mark.parametrize("megabytes", [200, 2000], ids=["its memory", "what the system gives"])
+def test_a_handler_that_uses_more_memory_than_it_has_is_killed(
+    run: Run, emulator: Lambda, name: str, megabytes: int
+) -> None:
+    code = """
+def handler(event, context):
+    return len(bytearray(b"x") * (event * 1024 * 1024)) if event else "small"
+"""
+    run(emulator.create(name, code, MemorySize=128))
+    assert run(emulator.invoke(name, 0)) == "small"
+    failure = run(emulator.fail(name, megabytes))
+    assert failure["errorType"] == "Runtime.OutOfMemory"
+    assert failure["errorMessage"].endswith("Error: Runtime exited with error: signal: killed")
+    assert run(emulator.invoke(name, 0)) == "small", "the next invocation gets a new environment"

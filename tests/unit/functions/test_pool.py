@@ -23,6 +23,7 @@ PLAN = EnvironmentPlan(
     128,
     Path("/code"),
     ("/code",),
+    (),
     "/aws/lambda/f",
     "1",
     {},

@@ -13,6 +13,7 @@ from typing import Any
 from stepbridge.api.errors import AwsError
 from stepbridge.functions.code import CodePackage
 from stepbridge.functions.names import LATEST, FunctionName
+from stepbridge.functions.node import RUNTIME, find_node
 from stepbridge.functions.refusals import invalid, validation_error
 from stepbridge.functions.registry import Configuration
 
@@ -156,9 +157,14 @@ def _check(request: dict[str, Any]) -> None:
 
 
 def _check_runtime(runtime: str) -> None:
+    if RUNTIME.fullmatch(runtime):
+        node = find_node()
+        if isinstance(node, str):
+            raise _not_offered(f"The runtime {runtime} is", f"It could be, but {node}.")
+        return
     match = _PYTHON.fullmatch(runtime)
     if match is None and not runtime.startswith("python"):
-        raise _not_offered(f"The runtime {runtime} is", "Functions run on python3.8 and later.")
+        raise _not_offered(f"The runtime {runtime} is", "Functions run on python3.8 and later, and on Node.js.")
     if match is None or int(match[1]) < _OLDEST_PYTHON:
         raise invalid(
             f"The runtime parameter of {runtime} is no longer supported for creating or updating AWS Lambda "

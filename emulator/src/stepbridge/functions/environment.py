@@ -29,6 +29,9 @@ from stepbridge.functions.launcher import Launcher, LaunchError, ProcessRequest
 INIT_TIMEOUT = 10.0  # seconds; https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
 MAX_RESPONSE = 6_291_556  # bytes; the 6 MB of https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 _LOG_TAIL = 4096
+# MB beyond a function's memory that its process may allocate (not all of that is ever in memory) before the system
+# refuses: a handler that runs wild must not take the whole machine.
+_MEMORY_MARGIN = 512
 
 Answer = Callable[[Mapping[str, str], bytes], None]
 
@@ -37,9 +40,10 @@ Answer = Callable[[Mapping[str, str], bytes], None]
 class EnvironmentPlan:
     """What an environment runs and sees: all that follows from one version of a function.
 
-    Two environments with equal plans are the same to an invocation.  `timeout` is in seconds, `memory` in MB,
-    `code` is the folder of the handler's files, `path` all from which it
-    imports.  `variables` are the environment variables of the process but for those that differ between environments.
+    Two environments with equal plans are the same to an invocation.  `timeout` is in seconds, `memory` in MB, `code`
+    is the folder of the handler's files, `path` all from which it imports, `command` what runs the handler (empty for
+    Python, whose processes are ready to).  `variables` are the environment variables of the process but for those
+    that differ between environments.
     """
 
     function: str
@@ -52,6 +56,7 @@ class EnvironmentPlan:
     memory: int
     code: Path
     path: tuple[str, ...]
+    command: tuple[str, ...]
     log_group: str
     revision: str
     variables: Mapping[str, str] = field(hash=False)
@@ -186,7 +191,9 @@ class Environment:
             environment=self._variables(address),
             working_directory=str(self.plan.code),
             path=list(self.plan.path),
+            command=[*self.plan.command],
             handler=self.plan.handler,
+            data_limit=(self.plan.memory + _MEMORY_MARGIN) * 1024 * 1024,
             output=writing,
         )
         try:
@@ -284,7 +291,7 @@ class Environment:
             f"Duration: {milliseconds:.2f} ms",
             f"Billed Duration: {billed:.0f} ms",
             f"Memory Size: {self.plan.memory} MB",
-            f"Max Memory Used: {_peak_memory(self._process)} MB",
+            f"Max Memory Used: {min(_peak_memory(self._process), self.plan.memory)} MB",
         ]
         if init is not None:
             parts.append(f"Init Duration: {init * 1000:.2f} ms")
@@ -309,7 +316,9 @@ class Environment:
         running = self._running
         if running is None or running.invocation.request_id != request_id:
             return False
-        if failed:
+        if _peak_memory(self._process) > self.plan.memory or (failed and _ran_out_of_memory(payload)):
+            self._fail_by_memory(running)
+        elif failed:
             self._finish(running, self._as_on_aws(payload), "Unhandled")
         elif len(payload) > MAX_RESPONSE:
             message = f"Response payload size exceeded maximum allowed payload size ({MAX_RESPONSE} bytes)."
@@ -317,6 +326,16 @@ class Environment:
         else:
             self._finish(running, payload, None)
         return True
+
+    def _fail_by_memory(self, running: _Running) -> None:
+        """The process has been larger than the function may be: Lambda would have killed it when it grew to that.
+
+        Here that is seen when it answers, and its answer does not count.
+        """
+        message = f"RequestId: {running.invocation.request_id} Error: {_exit_message(-signal.SIGKILL)}"
+        note = "Status: error\tError Type: Runtime.OutOfMemory"
+        self._finish(running, error_document("Runtime.OutOfMemory", message), "Unhandled", note)
+        self.end()
 
     def on_init_error(self, payload: bytes) -> None:
         """The handler could not be loaded."""
@@ -441,6 +460,14 @@ def _exit_message(status: int) -> str:
         return f"Runtime exited with error: exit status {status}"
     name = _SIGNAL_NAMES.get(signal.Signals(-status), signal.Signals(-status).name.lower())
     return f"Runtime exited with error: signal: {name}"
+
+
+def _ran_out_of_memory(payload: bytes) -> bool:
+    """Whether a handler failed because the system gave it no more memory: Lambda would have killed it."""
+    try:
+        return bool(json.loads(payload)["errorType"] == "MemoryError")
+    except (ValueError, TypeError, KeyError):
+        return False
 
 
 _PEAK = re.compile(rb"VmHWM:\s+(\d+) kB")

@@ -7,7 +7,7 @@ milliseconds instead of half a second and shares those modules' memory.
 It is told what to do over a socket, in lines of JSON, each with one file descriptor, the one that takes the child's
 output:
 
-    in    {"id", "environment", "working_directory", "path", "handler"}
+    in    {"id", "environment", "working_directory", "path", "command", "handler", "data_limit"}
     out   {"id", "process"}                      the child runs
           {"process", "status"}                  it ended: exit status, or minus the signal that killed it
 
@@ -20,6 +20,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -134,8 +135,17 @@ def die_with_parent(parent: int) -> None:
             os._exit(0)
 
 
+def run_command(request: dict[str, Any]) -> NoReturn:
+    """Turn this process into another program, the runtime of another language, that runs the handler."""
+    resource.setrlimit(resource.RLIMIT_DATA, (request["data_limit"], request["data_limit"]))
+    os.chdir(request["working_directory"])
+    command = [*request["command"], request["handler"]]
+    os.execve(command[0], command, request["environment"])  # noqa: S606 - no shell is wanted
+
+
 def become_environment(request: dict[str, Any], preloaded: set[str]) -> None:
     """Turn this process into the execution environment that `request` describes, but for the handler."""
+    resource.setrlimit(resource.RLIMIT_DATA, (request["data_limit"], request["data_limit"]))
     os.environ.clear()
     os.environ.update(request["environment"])
     time.tzset()
@@ -169,6 +179,8 @@ def main() -> None:
 
     request = ForkServer(channel).serve()
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if request["command"]:
+        run_command(request)
     become_environment(request, preloaded)
     from awslambdaric.__main__ import main as run
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from stepbridge.api.errors import AwsError
 from stepbridge.clock import Clock
+from stepbridge.functions import node
 from stepbridge.functions.aws_calls import AwsCalls, Permissions, RoleCalls, function_session
 from stepbridge.functions.code import CodeStore
 from stepbridge.functions.environment import Environment, EnvironmentPlan, InitError, Invocation, Outcome
@@ -312,6 +313,7 @@ class Functions:
         defaults = {"LANG": "en_US.UTF-8", "PATH": _PATH, "TZ": ":UTC", "AWS_ENDPOINT_URL": self._endpoint()}
         if opt is not None:
             defaults |= {"PATH": f"{_PATH}:{opt}/bin", "LD_LIBRARY_PATH": f"{code}:{code}/lib:{opt}/lib"}
+            defaults["NODE_PATH"] = f"{opt}/nodejs/node_modules"
         return EnvironmentPlan(
             function=configuration["FunctionName"],
             version=configuration["Version"],
@@ -323,6 +325,7 @@ class Functions:
             memory=configuration["MemorySize"],
             code=code,
             path=tuple(path),
+            command=self._command(configuration["Runtime"]),
             log_group=logging["LogGroup"],
             revision=revision,
             variables={**defaults, **variables},
@@ -363,9 +366,25 @@ class Functions:
             "AWS_SESSION_TOKEN": secrets.token_urlsafe(96),
         }
 
+    def _command(self, runtime: str) -> tuple[str, ...]:
+        """What runs handlers for `runtime`; nothing for Python, whose fork server does."""
+        if not node.RUNTIME.fullmatch(runtime):
+            return ()
+        found = node.find_node()
+        if isinstance(found, str):  # it was there when the function was created
+            raise AwsError("ServiceException", f"The runtime {runtime} cannot be run: {found}.", status=500)
+        if not found.runs(runtime):
+            self._tell_once(
+                "other-runtime-version",
+                f"Functions for {runtime} run on Node.js {found.version} ({found.command[0]})",
+                runtime=runtime,
+                version=found.version,
+            )
+        return found.command
+
     def _launcher(self, runtime: str) -> Launcher:
         interpreter = find_interpreter(runtime)
-        if not interpreter.runs(runtime):
+        if runtime.startswith("python") and not interpreter.runs(runtime):
             self._tell_once(
                 "other-runtime-version",
                 f"Functions for {runtime} run on Python {interpreter.version} ({interpreter.executable}): there is no "

@@ -21,14 +21,17 @@ class LaunchError(Exception):
 class ProcessRequest:
     """What a process for an execution environment is to be.
 
-    `environment` is its whole environment, `path` goes in front of the interpreter's module path, `output` is the
-    descriptor that takes what it writes; it stays the caller's.
+    `environment` is its whole environment, `path` goes in front of the interpreter's module path, `command` is what
+    runs the handler where that is not the interpreter itself, `data_limit` is how many bytes it may allocate, `output`
+    is the descriptor that takes what it writes; it stays the caller's.
     """
 
     environment: dict[str, str]
     working_directory: str
     path: list[str]
+    command: list[str]
     handler: str
+    data_limit: int
     output: int
 
 
@@ -66,7 +69,9 @@ class Launcher:
                 "environment": request.environment,
                 "working_directory": request.working_directory,
                 "path": request.path,
+                "command": request.command,
                 "handler": request.handler,
+                "data_limit": request.data_limit,
             }
         )
         loop = asyncio.get_running_loop()
