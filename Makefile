@@ -27,7 +27,7 @@ demo: .venv/.runtime
 up: .venv/.runtime
 	@$(BIN)/stepbridge up
 
-test: check
+test: check .venv/mqttjs/.installed
 	$(BIN)/pytest -q
 
 check: .venv/.dev .venv/sam/.installed
@@ -79,6 +79,16 @@ $(BIN)/python:
 	@echo "Installing the systems that the benchmarks compare with into .venv/peers (once, up to a few minutes)"
 	@$(PYTHON) -m venv .venv/peers
 	@.venv/peers/bin/python $(PIP_INSTALL) -r requirements-peers.lock
+	@touch $@
+
+# MQTT.js, one of the clients that the tests meet the gateway with; node_modules belongs beside the other environments.
+MQTTJS := tests/e2e/clients/mqttjs
+.venv/mqttjs/.installed: $(MQTTJS)/package.json $(MQTTJS)/package-lock.json | $(BIN)/python
+	@command -v npm >/dev/null || { \
+		echo "The tests use MQTT.js, which needs Node.js. On Debian: sudo apt-get install nodejs npm" >&2; exit 1; }
+	@echo "Installing MQTT.js into .venv/mqttjs (once, some seconds)"
+	@mkdir -p .venv/mqttjs && cp $(MQTTJS)/package.json $(MQTTJS)/package-lock.json .venv/mqttjs
+	@cd .venv/mqttjs && npm ci --silent --no-audit --no-fund
 	@touch $@
 
 .venv/sam/.installed: requirements-sam.lock | $(BIN)/python
