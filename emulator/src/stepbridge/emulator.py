@@ -16,8 +16,9 @@ from stepbridge.clock import Clock, SystemClock
 from stepbridge.cloudformation.service import CloudFormationService
 from stepbridge.functions.service import LambdaService
 from stepbridge.iam import Permissions
+from stepbridge.iam.connections import ConnectedCallers
 from stepbridge.iot.broker import Broker
-from stepbridge.iot.broker.embedded import EmbeddedCore
+from stepbridge.iot.broker.cores import message_core
 from stepbridge.iot.certificates import CertificateAuthority
 from stepbridge.iot.data import IotDataService
 from stepbridge.iot.device_api import DeviceApi
@@ -27,6 +28,7 @@ from stepbridge.iot.rules.actions.base import RuleServices
 from stepbridge.iot.rules.engine import RulesEngine
 from stepbridge.iot.rules.service import TopicRuleService
 from stepbridge.iot.shadows import Shadows, ShadowService
+from stepbridge.schedules import Schedules
 from stepbridge.settings import Settings
 from stepbridge.stepfunctions.service import StepFunctionsService
 from stepbridge.stepfunctions.service.integrations import TaskIntegrations
@@ -117,10 +119,11 @@ class Emulator:
             clock,
             trace,
             registry.access,
-            EmbeddedCore(store, clock, trace),
+            message_core(settings, store, clock, trace),
             self._server_context(),
             more_ports=(443,) if settings.port_443 else (),
         )
+        registry.access.judge_signed(ConnectedCallers(permissions, lambda_service.functions.session_of))
         broker.trust(self.authority.root_ca_pem())
         registry.access.on_trust(broker.trust)
         registry.on_event(
@@ -151,6 +154,9 @@ class Emulator:
             self._exit.callback(forwarder.close)
             dispatcher.forward("stepfunctions", forwarder.call)
 
+        schedules = Schedules(settings, store, clock, trace, calls, lambda_service.functions, permissions)
+        moto.tell_schedule_changes(schedules.changed)
+
         def issuer(token: str) -> str | None:
             return states[0].issuer(token) if states else None  # what runs elsewhere gives tokens of its own
 
@@ -170,7 +176,7 @@ class Emulator:
         listener = self._listen("HTTP", settings.http_port)
         self._http_port = listener.getsockname()[1]
         # In the order of who needs whom; the HTTP port last, so that it answers only when all the rest does.
-        parts: list[_Part] = [lambda_service, rules, broker, *states, stacks]
+        parts: list[_Part] = [lambda_service, rules, broker, *states, stacks, schedules]
         for part in parts:
             self._exit.push_async_callback(part.stop)
             await part.start()

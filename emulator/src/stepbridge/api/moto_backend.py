@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 from stepbridge.api.http import HttpRequest, HttpResponse
 from stepbridge.api.moto_corrections import correct
 from stepbridge.api.queue_arrivals import tell_of_arrivals
+from stepbridge.api.schedule_changes import tell_of_rules, tell_of_schedules
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class MotoBackend:
         self._application: Callable[..., Any] | None = None
         self.iam_revision = 0
         self._on_queue_message: Callable[[str, float], object] | None = None
+        self._on_schedule_change: Callable[[], object] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
@@ -94,6 +96,11 @@ class MotoBackend:
         self._loop = asyncio.get_running_loop()
         self._on_queue_message = listener
 
+    def tell_schedule_changes(self, listener: Callable[[], object]) -> None:
+        """Call `listener` on this event loop for each change to EventBridge's rules and schedules from now on."""
+        self._loop = asyncio.get_running_loop()
+        self._on_schedule_change = listener
+
     def close(self) -> None:
         """Stop the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -101,6 +108,10 @@ class MotoBackend:
     def _message_arrived(self, queue_arn: str, delay: float) -> None:
         if self._loop is not None and self._on_queue_message is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._on_queue_message, queue_arn, delay)
+
+    def _schedule_changed(self) -> None:
+        if self._loop is not None and self._on_schedule_change is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._on_schedule_change)
 
     def _load(self) -> Callable[..., Any]:
         if self._application is None:
@@ -112,6 +123,10 @@ class MotoBackend:
                 correct(service, self._account)
                 if service == "sqs":
                     tell_of_arrivals(self._message_arrived)
+                elif service == "events":
+                    tell_of_rules(self._schedule_changed)
+                elif service == "scheduler":
+                    tell_of_schedules(self._schedule_changed)
                 return create_backend_app(service)
 
             self._application = DomainDispatcherApplication(create_application)
