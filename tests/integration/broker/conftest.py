@@ -65,6 +65,9 @@ class Registry:
             return Decision(False, f"the test denies {action} on {resource}")
         return Decision(True, "the test allows it")
 
+    async def prepare(self, access_key: str) -> None:
+        """Every key will do."""
+
     def on_revocation(self, callback: Callable[[str], object]) -> None:
         self.revoked = callback
 

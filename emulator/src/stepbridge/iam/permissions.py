@@ -1,5 +1,6 @@
 """Whether a role may do what it is about to do."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from stepbridge.authorization import Context
 from stepbridge.clock import Clock, iso_timestamp
 from stepbridge.iam.needs import Need, Place, needs_of
 from stepbridge.iam.refusals import access_denied
-from stepbridge.iam.roles import AwsCalls, Role, RoleReader
+from stepbridge.iam.roles import AwsCalls, Refusal, Role, RoleReader
 from stepbridge.iam.sessions import RoleSession
 from stepbridge.settings import Settings
 from stepbridge.trace import Trace
@@ -44,6 +45,7 @@ class Permissions:
         self._reader = RoleReader(settings.account, calls)
         self._place = Place(settings.account, settings.region)
         self._known: dict[str, tuple[int, Role | None]] = {}
+        self._reading: dict[str, asyncio.Future[Role | None]] = {}
         self._told: set[str] = set()
 
     async def role(self, role_arn: str) -> Role | None:
@@ -67,6 +69,28 @@ class Permissions:
         context = self._context(session)
         for need in await needs_of(operation, members, self._place, self):
             self._check(role, session, operation, need, context)
+
+    def refusal(self, session: RoleSession, action: str, resource: str, source_ip: str) -> Refusal | None:
+        """Why the role of `session` may not do `action` on the ARN `resource`, or None if it may.
+
+        For what cannot wait, such as each message of a connection: the role is as it was last read, by :meth:`role`.
+        If IAM has changed since, it is read anew meanwhile.
+        """
+        revision = self._iam_revision()
+        if not self._settings.iam or revision == 0:
+            return None
+        known = self._known.get(session.role_arn)
+        if known is None or known[0] != revision:
+            self._read_anew(session.role_arn)
+        if known is None or known[1] is None:
+            self._tell_unknown(session.role_arn)
+            return None
+        return known[1].refusal(action, resource, self._context(session, source_ip))
+
+    def _read_anew(self, role_arn: str) -> None:
+        if role_arn not in self._reading:
+            task = self._reading[role_arn] = asyncio.ensure_future(self.role(role_arn))
+            task.add_done_callback(lambda _: self._reading.pop(role_arn))
 
     async def secret(self, name: str) -> str | None:
         """The ARN of a secret by its name."""
@@ -94,7 +118,7 @@ class Permissions:
         )
         raise access_denied(operation.service_model, session.arn, need.action, need.resource, refusal)
 
-    def _context(self, session: RoleSession) -> Context:
+    def _context(self, session: RoleSession, source_ip: str = "127.0.0.1") -> Context:
         """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html"""
         now = self._clock.now()
         facts = {
@@ -107,7 +131,7 @@ class Permissions:
             "aws:RequestedRegion": self._settings.region,
             "aws:ResourceAccount": self._settings.account,
             "aws:SecureTransport": "true",  # the loopback stands for the connection that clients of AWS have
-            "aws:SourceIp": "127.0.0.1",
+            "aws:SourceIp": source_ip,
             **session.facts,
         }
         return Context({name: (value,) for name, value in facts.items()})

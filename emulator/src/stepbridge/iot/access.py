@@ -53,6 +53,22 @@ class Access(Protocol):
         """Whether `action` (`iot:Publish`, …) is allowed on `resource` (`topic/a/b`, `topicfilter/a/#`, `client/x`)."""
         ...
 
+    async def prepare(self, access_key: str) -> None:
+        """Return when `decide` can be asked about a caller who signs with this key."""
+        ...
+
     def on_revocation(self, callback: Callable[[str], object]) -> None:
         """Call `callback` with a certificate id that has ceased to be valid, so that its connections are closed."""
+        ...
+
+
+class SignedCallers(Protocol):
+    """What IAM callers may do on a connection, by their access keys: IAM's answer, not that of AWS IoT policies."""
+
+    async def prepare(self, access_key: str) -> None:
+        """See :meth:`Access.prepare`."""
+        ...
+
+    def decide(self, connection: Connection, action: str, resource: str) -> Decision:
+        """Whether a caller may do `action` (`iot:Publish`) on the ARN `resource`."""
         ...

@@ -5,6 +5,7 @@ those of MQTT on port 8883 and of HTTPS on port 8443 offer nothing either.  The 
 head of the first request a WebSocket from other requests.
 """
 
+import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,17 @@ _PATH = "/mqtt"
 class Entrance:
     """A client that has not said yet what it wants; see :class:`~stepbridge.iot.broker.tls.Application`."""
 
-    __slots__ = ("_address", "_certificate", "_deadline", "_gateway", "_head", "_over", "_secured", "_transport")
+    __slots__ = (
+        "_address",
+        "_certificate",
+        "_deadline",
+        "_gateway",
+        "_head",
+        "_over",
+        "_secured",
+        "_transport",
+        "_waiting",
+    )
 
     def __init__(self, gateway: "Gateway") -> None:
         self._gateway = gateway
@@ -36,6 +47,7 @@ class Entrance:
         self._secured = False
         self._certificate: bytes | None = None
         self._head = bytearray()  # of the first HTTP request
+        self._waiting: bytearray | None = None  # what came while a caller's key was looked up
         self._over = False  # another has taken the connection, or it is refused
 
     # From the socket: see Application
@@ -55,6 +67,9 @@ class Entrance:
             self._begin_mqtt()
 
     def received(self, data: bytes) -> None:
+        if self._waiting is not None:
+            self._waiting += data
+            return
         if not self._head and not b"A" <= data[:1] <= b"Z":  # of a method; an MQTT client begins with 0x10
             if self._begin_mqtt():
                 self._transport.application.received(data)
@@ -84,6 +99,27 @@ class Entrance:
             self._transport.write(websocket.refused(error.status, str(error)))
             self._refuse(f"its WebSocket request gets {error.status.value}: {error}")
             return
+        if not signed:
+            self._welcome(request, principal, rest, signed=False)
+            return
+        # What is behind the key must be learned first; what the client sends meanwhile waits.
+        self._waiting = bytearray(rest)
+        self._transport.pause_reading()
+        preparing = asyncio.ensure_future(self._gateway.access.prepare(principal))
+        preparing.add_done_callback(lambda done: self._prepared(done, request, principal))
+
+    def _prepared(self, done: "asyncio.Future[None]", request: websocket.UpgradeRequest, principal: str) -> None:
+        if self._over:
+            return
+        self._transport.resume_reading()
+        if done.cancelled() or (error := done.exception()) is not None:
+            text = "cancelled" if done.cancelled() else str(error)
+            self._transport.write(websocket.refused(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal failure."))
+            self._refuse(f"what its key {principal} may do cannot be learned: {text}")
+            return
+        self._welcome(request, principal, bytes(self._waiting or b""), signed=True)
+
+    def _welcome(self, request: websocket.UpgradeRequest, principal: str, rest: bytes, *, signed: bool) -> None:
         self._transport.write(websocket.accepted(request))
         connection = DeviceConnection(self._gateway)
         through = WebSocketConnection(self._gateway.clock, self._transport, connection)

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from stepbridge.authorization import IOT, Context, Policy, Request, about, evaluate, explain, parse_policy
 from stepbridge.authorization.device_context import CertificateFacts, ThingFacts, device_context
-from stepbridge.iot.access import Access, Admission, Connection, Decision
+from stepbridge.iot.access import Access, Admission, Connection, Decision, SignedCallers
 from stepbridge.iot.certificates import certificate_id
 from stepbridge.iot.registry.certificate_facts import facts_from_json
 from stepbridge.iot.registry.core import RegistryCore
@@ -21,7 +21,6 @@ from stepbridge.iot.registry.provisioning import ProvisioningService
 
 _MOST_CONNECTIONS = 20_000
 _MOST_DECISIONS = 512
-_UNRESTRICTED = Decision(True, "the user's own calls are not restricted")
 
 
 @dataclass(slots=True)
@@ -35,6 +34,16 @@ class _Standing:
     decisions: dict[tuple[str, str], Decision] = field(default_factory=dict)
 
 
+class _Unrestricted(SignedCallers):
+    """Lets IAM callers do everything, until somebody else judges them."""
+
+    async def prepare(self, access_key: str) -> None:
+        """There is nothing to learn."""
+
+    def decide(self, connection: Connection, action: str, resource: str) -> Decision:
+        return Decision(True, "nobody restricts IAM callers")
+
+
 class RegistryAccess(Access):
     """Answers the device gateway from the registry; `provisioning` takes care of devices that nobody knows yet."""
 
@@ -44,6 +53,7 @@ class RegistryAccess(Access):
         self._store = core.store
         self._standings: OrderedDict[Connection, _Standing] = OrderedDict()
         self._resource_prefix = core.arn("", "").removesuffix("/")
+        self._signed_callers: SignedCallers = _Unrestricted()
         core.on_change(self._standings.clear)
 
     def admit(self, certificate_der: bytes | None) -> Admission:
@@ -68,7 +78,7 @@ class RegistryAccess(Access):
     def decide(self, connection: Connection, action: str, resource: str) -> Decision:
         """Whether a connection may do `action` (`iot:Publish`) on `resource` (`topic/a/b`)."""
         if connection.signed:
-            return _UNRESTRICTED
+            return self._signed_callers.decide(connection, action, self._arn(resource))
         standing = self._standings.get(connection)
         if standing is None:
             standing = self._standing(connection)
@@ -78,6 +88,14 @@ class RegistryAccess(Access):
                 standing.decisions.clear()
             decision = standing.decisions[action, resource] = self._decide(standing, action, resource)
         return decision
+
+    async def prepare(self, access_key: str) -> None:
+        """Return when `decide` can be asked about a caller who signs with this key."""
+        await self._signed_callers.prepare(access_key)
+
+    def judge_signed(self, callers: SignedCallers) -> None:
+        """Let `callers` say what IAM callers may do."""
+        self._signed_callers = callers
 
     def on_revocation(self, callback: Callable[[str], object]) -> None:
         """Call `callback` with a certificate id that has ceased to be valid."""
@@ -130,12 +148,15 @@ class RegistryAccess(Access):
 
     def _decide(self, standing: _Standing, action: str, resource: str) -> Decision:
         context = standing.connect_context if action == "iot:Connect" else standing.context
-        request = Request(action, resource if resource == "*" else self._resource_prefix + resource, context)
+        request = Request(action, self._arn(resource), context)
         policies = standing.by_action.get(action)
         if policies is None:
             policies = standing.by_action[action] = about(standing.policies, action)
         verdict = evaluate(policies, request)
         return Decision(verdict.allowed, explain(policies, request, verdict))
+
+    def _arn(self, resource: str) -> str:
+        return resource if resource == "*" else self._resource_prefix + resource
 
     def _standing(self, connection: Connection) -> _Standing:
         thing = self._thing(connection)
