@@ -18,6 +18,9 @@ class Settings:
     `mqtt_host` is the address that devices come in by, where that is not `host`.  `hostnames` are names by which the
     emulator is known beside localhost: its certificate has them, and the first is the one that clients are told.
     `step_functions_endpoint` is the URL of what runs the executions, where that is not this emulator.
+    `broker` is what keeps MQTT sessions and messages: `embedded`; `mosquitto`, which is then started; or
+    `mqtts://host:port`, a Mosquitto that runs there, is trusted if `broker_ca` vouches for it, and gets the certificate
+    `broker_cert` with the key `broker_key` (PEM files).
     """
 
     data_dir: Path
@@ -33,3 +36,7 @@ class Settings:
     mqtt_host: str | None = None
     hostnames: tuple[str, ...] = ()
     step_functions_endpoint: str | None = None
+    broker: str = "embedded"
+    broker_ca: Path | None = None
+    broker_cert: Path | None = None
+    broker_key: Path | None = None

@@ -32,6 +32,7 @@ _SAME_SIGNAL_SECONDS = 1.0
 _REGION = r"[a-z]{2}(-[a-z]+)+-\d"
 _ACCOUNT = r"\d{12}"
 _HTTP_URL = r"https?://[^/?#\s]+/?"
+_BROKER = r"embedded|mosquitto|mqtts://[^/?#\s]+/?"
 _MANY = 65_536  # open files
 
 
@@ -83,6 +84,29 @@ def up(
     iam: Annotated[
         _Enforcement, typer.Option(help="Whether roles may only do what their policies allow, as on AWS.")
     ] = _Enforcement.ON,
+    broker: Annotated[
+        str,
+        typer.Option(
+            metavar="BROKER",
+            envvar="STEPBRIDGE_BROKER",
+            help="What keeps MQTT sessions and messages: embedded; mosquitto, which is started; or mqtts://host:port, "
+            "a Mosquitto that runs there.",
+        ),
+    ] = _DEFAULTS.broker,
+    broker_ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", envvar="STEPBRIDGE_BROKER_CA", help="The CA that has signed the certificate of mqtts://…"
+        ),
+    ] = None,
+    broker_cert: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", envvar="STEPBRIDGE_BROKER_CERT", help="Our certificate for mqtts://…"),
+    ] = None,
+    broker_key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", envvar="STEPBRIDGE_BROKER_KEY", help="The key of --broker-cert."),
+    ] = None,
     ready_file: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="Write the endpoints here as JSON once all of them are ready."),
@@ -96,6 +120,7 @@ def up(
     \b
     stepbridge up
     stepbridge up --memory --port 0 --mqtt-port 0 --ready-file endpoints.json
+    stepbridge up --broker mosquitto
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_exclusive(data_dir))
@@ -113,6 +138,10 @@ def up(
             mqtt_host=mqtt_host,
             hostnames=tuple(hostname or ()),
             step_functions_endpoint=_http_url("--step-functions-endpoint", step_functions_endpoint),
+            broker=_checked("--broker", broker, _BROKER, "embedded, mosquitto or mqtts://host:port"),
+            broker_ca=broker_ca,
+            broker_cert=broker_cert,
+            broker_key=broker_key,
         )
         ready_files = [data_dir / ENDPOINTS_FILE, *([ready_file] if ready_file else [])]
         _allow_many_connections()

@@ -19,6 +19,7 @@ from stepbridge.iot.broker.core import CoreSession, Opening, Safe, Subscriber
 from stepbridge.iot.broker.embedded import expired
 from stepbridge.iot.broker.mosquitto_envelope import pack, unpack, wire_filter
 from stepbridge.iot.broker.mosquitto_link import Endpoint, Link, finish
+from stepbridge.iot.broker.mosquitto_process import MosquittoProcess
 from stepbridge.iot.broker.mosquitto_records import SessionRecords
 from stepbridge.iot.broker.mosquitto_session import MosquittoSession
 from stepbridge.iot.broker.mosquitto_shares import SharedSubscriptions
@@ -37,9 +38,12 @@ _RECEIVE_MAXIMUM = 200  # twice what a client may have unacknowledged
 
 
 class MosquittoCore:
-    """The core; `endpoint` is where Mosquitto listens."""
+    """The core; `endpoint` is where Mosquitto listens.  A `process` is started and ended with the core."""
 
-    def __init__(self, store: Store, clock: Clock, trace: Trace, endpoint: Endpoint) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, trace: Trace, endpoint: Endpoint, process: MosquittoProcess | None = None
+    ) -> None:
+        self._process = process
         self._store = store
         self._clock = clock
         self._trace = trace
@@ -55,7 +59,9 @@ class MosquittoCore:
         self._run = secrets.token_hex(4)
 
     async def start(self) -> None:
-        """Connect, and take up the sessions of the last run.  Raises ConnectionError if Mosquitto is not there."""
+        """Connect, and take up the sessions of the last run.  Raises OSError or RuntimeError, with a sentence."""
+        if self._process is not None:
+            await self._process.start()
         now = self._clock.now()
         for row in self.records.sessions():
             session = MosquittoSession(self, row["client_id"], row["version"], row["expiry"])
@@ -80,6 +86,8 @@ class MosquittoCore:
             await asyncio.wait(list(self._tasks))
         await self._publisher.stop()
         await self.shares.stop()
+        if self._process is not None:
+            await self._process.stop()
         await self._store.committed()
 
     def open(self, opening: Opening, subscriber: Subscriber) -> asyncio.Future[CoreSession]:

@@ -77,7 +77,7 @@ class MosquittoProcess:
             self._write_client(self._authority.issue_keys())
         self._port = _free_port()
         context = client_context(self._authority.root_ca_path, self._certificate, self._key)
-        self.endpoint = Endpoint("localhost", self._port, context)
+        self.endpoint = Endpoint("127.0.0.1", self._port, context)
 
     @property
     def process_id(self) -> int | None:
@@ -131,7 +131,6 @@ class MosquittoProcess:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for us: it has to be there until all is sent
                 preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-                umask=0o077,
             )
         self._pid_file.write_text(f"{self._process.pid}\n")
         deadline = self._clock.now() + _START_TIMEOUT
