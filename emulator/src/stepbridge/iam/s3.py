@@ -16,6 +16,7 @@ from stepbridge.api.http import HttpRequest
 from stepbridge.api.models import service_model
 
 _LABELS = {"": frozenset[str](), "/{Bucket}": frozenset({"Bucket"}), "/{Bucket}/{Key+}": frozenset({"Bucket", "Key"})}
+_BUCKET_HOST = re.compile(r"((?!s3\.)[^.].*?)(?:\.s3)?\.localhost")
 _KEY = re.compile(r"<Key>([^<]*)</Key>")
 # What requests may always have: it tells no operation from another.
 _IGNORED = frozenset({"x-id"})
@@ -45,8 +46,9 @@ def find_operation(request: HttpRequest) -> tuple[OperationModel, dict[str, Any]
     members: dict[str, Any] = {}
     host = request.headers.get("host", "").partition(":")[0]
     path = request.path.strip("/") if request.path == "/" else request.path.removeprefix("/")
-    if host.endswith(".localhost"):
-        members["Bucket"] = host.removesuffix(".localhost").removesuffix(".s3")
+    named = _BUCKET_HOST.fullmatch(host)
+    if named is not None:
+        members["Bucket"] = named[1]
         key = path
     else:
         bucket, _, key = path.partition("/")
