@@ -25,7 +25,10 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Where the worker connects, as whom, and the topics it works on."""
+    """Where the worker connects, as whom, and the topics it works on.
+
+    `ready_file`, if given, is there while the worker takes jobs, for who looks after it.
+    """
 
     endpoint: str
     port: int
@@ -35,6 +38,7 @@ class Configuration:
     client_id: str
     subscribe_topic: str
     submit_topic: str
+    ready_file: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Configuration":
@@ -75,9 +79,23 @@ class Configuration:
             problems.append(f"CLIENT_ID is longer than {MAX_CLIENT_ID_BYTES} bytes")
         subscribe_topic = topic("SUBSCRIBE_TOPIC", "the topic on which jobs come", wildcards=True)
         submit_topic = topic("SUBMIT_TOPIC", "the topic on which answers go", wildcards=False)
+        named = environment.get("READY_FILE", "").strip()
+        ready_file = Path(named) if named else None
+        if ready_file is not None and not os.access(ready_file.parent, os.W_OK):
+            problems.append(f"READY_FILE is not in a folder that can be written to: {ready_file}")
         if problems:
             raise ConfigurationError(problems)
-        return cls(endpoint, int(port), ca_file, device_cert, private_key, client_id, subscribe_topic, submit_topic)
+        return cls(
+            endpoint,
+            int(port),
+            ca_file,
+            device_cert,
+            private_key,
+            client_id,
+            subscribe_topic,
+            submit_topic,
+            ready_file,
+        )
 
     def tls_context(self) -> ssl.SSLContext:
         """Mutual TLS with these files.  Raises ConfigurationError if they are not what they should be."""

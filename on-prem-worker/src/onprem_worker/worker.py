@@ -74,6 +74,7 @@ class Worker:
 
     def run(self) -> int:
         """Work until :meth:`stop`; the exit status: 0, or 1 if the worker may not subscribe to its jobs."""
+        self._set_ready(False)
         self._client.connect_async(self._configuration.endpoint, self._configuration.port, KEEP_ALIVE_SECONDS)
         self._client.loop_start()
         try:
@@ -83,6 +84,7 @@ class Worker:
         finally:
             self._client.disconnect()
             self._client.loop_stop()
+            self._set_ready(False)
         logger.info("Stopped")
         return 1 if self._subscription_refused else 0
 
@@ -125,6 +127,13 @@ class Worker:
         self._state.notify_all()
         logger.info("Answered the job %s", _short(token))
 
+    def _set_ready(self, ready: bool) -> None:
+        file = self._configuration.ready_file
+        if file is not None and ready:
+            file.touch()
+        elif file is not None:
+            file.unlink(missing_ok=True)
+
     def _await_confirmations(self) -> None:
         with self._state:
             if not self._state.wait_for(lambda: not self._unconfirmed, CONFIRMATION_SECONDS):
@@ -158,6 +167,7 @@ class Worker:
     def _on_disconnect(
         self, _c: mqtt.Client, _data: object, _flags: mqtt.DisconnectFlags, reason: ReasonCode, _p: Properties | None
     ) -> None:
+        self._set_ready(False)
         if not self._stopping:
             logger.warning("Lost the connection: %s. Connecting again", reason)
 
@@ -170,6 +180,7 @@ class Worker:
             self._subscription_refused = True
             self.stop()
         else:
+            self._set_ready(True)
             logger.info("Waiting for jobs on %s", topic)
 
     def _on_message(self, client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:

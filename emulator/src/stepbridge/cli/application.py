@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from stepbridge.cli.broker_certificates import broker_certificates
 from stepbridge.cli.demo import demo
 from stepbridge.cli.deploy import deploy
 from stepbridge.cli.device import create as create_device
@@ -59,6 +60,7 @@ policy.command("explain")(explain_policy)
 app.add_typer(policy, name="policy")
 rule.command("test")(check_rule)
 app.add_typer(rule, name="rule")
+app.command()(broker_certificates)
 app.command()(demo)
 app.command()(version)
 

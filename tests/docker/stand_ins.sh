@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Makes stand-ins for the images that docker-compose.yml and the Dockerfiles name, under the same names, on a machine
+# that cannot pull them.  All of them are Debian by debootstrap:
+#   python                     Debian's Python at the official image's path, and a folder with the wheels that the
+#                              locks name (downloaded here, as this machine's pip is set up), so that the images are
+#                              built without a network
+#   eclipse-mosquitto          Debian's Mosquitto with the official image's paths and user
+#   aws-stepfunctions-local    stepbridge's engine in its compatible mode (stepfunctions.Dockerfile)
+# An image that is there already is left alone.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+here=tests/docker
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+python_image=$(sed -n 's/^ARG PYTHON=//p' emulator/Dockerfile)
+mosquitto_image=$(sed -n 's/^ *image: \(eclipse-mosquitto:.*\)$/\1/p' docker-compose.yml)
+debian_image=stepbridge-stand-in/debian
+release=${python_image##*-} # bookworm
+
+have() { docker image inspect "$1" >/dev/null 2>&1; }
+say() { echo "stand-ins: $*"; }
+
+if ! have "$debian_image"; then
+    say "Debian $release by debootstrap"
+    # From the archive that this machine's apt uses, if it has one of that release.
+    archive=$(apt-get indextargets --format '$(CODENAME) $(SITE)' 'Created-By: Packages' 2>/dev/null |
+        sed -n "s/^$release //p" | head -n 1)
+    packages=python3,python3-venv,mosquitto,mosquitto-clients,netcat-openbsd,ca-certificates
+    debootstrap --variant=minbase --include="$packages" "$release" "$work/root" ${archive:+"$archive"} \
+        >"$work/debootstrap.log" || { tail -n 20 "$work/debootstrap.log" >&2; exit 1; }
+    rm -rf "$work/root/var/cache/apt/archives" "$work/root/var/lib/apt/lists"
+    tar --create --directory "$work/root" . | docker import - "$debian_image" >/dev/null
+fi
+
+if ! have "$python_image"; then
+    say "$python_image"
+    mkdir "$work/python"
+    version=$(docker run --rm "$debian_image" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    machine=$(uname -m)
+    grep -hv '^-e ' requirements.lock on-prem-worker/requirements.lock | sort -u >"$work/packages"
+    .venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --dest "$work/python/wheels" \
+        --only-binary :all: --implementation cp --python-version "$version" \
+        --platform "manylinux_2_28_$machine" --platform "manylinux_2_17_$machine" --platform "manylinux2014_$machine" \
+        --requirement "$work/packages" 'setuptools>=77' wheel
+    docker build --quiet --tag "$python_image" --file "$here/python.Dockerfile" \
+        --build-arg BASE="$debian_image" "$work/python" >/dev/null
+fi
+
+if ! have "$mosquitto_image"; then
+    say "$mosquitto_image"
+    docker build --quiet --tag "$mosquitto_image" --file "$here/mosquitto.Dockerfile" \
+        --build-arg BASE="$debian_image" "$here" >/dev/null
+fi
