@@ -1,6 +1,7 @@
 """The stored shadows, and what is published when one is asked for or changes."""
 
 import json
+import logging
 from collections.abc import Callable
 
 from stepbridge.clock import Clock
@@ -10,6 +11,8 @@ from stepbridge.iot.shadows.document import Json, Rejection, Shadow
 from stepbridge.iot.shadows.topics import ShadowName, parse_request
 from stepbridge.store import Store
 from stepbridge.trace import Trace
+
+logger = logging.getLogger(__name__)
 
 # A deleted shadow has state NULL; `changed` is then when it was deleted.
 _TABLES = """
@@ -44,26 +47,34 @@ class Shadows:
             return
         shadow, operation = request
         try:
-            if (fault := shadow.fault) is not None:
-                raise Rejection(400, fault)
-            if operation == "update":
-                self.update(shadow, message.payload)
-            elif operation == "delete":
-                self.delete(shadow, message.payload)
-            else:
-                answer = self.get(shadow, message.payload)
-                self._send(shadow, "get/accepted", answer)
+            self._carry_out(shadow, operation, message.payload)
         except Rejection as rejection:
-            who = message.client_id or message.principal or "the emulator"
-            self._trace.emit(
-                "iot",
-                "shadow-refused",
-                f"the {operation} of shadow {shadow} by {who} is rejected: {rejection.message} ({rejection.code})",
-                shadow=str(shadow),
-                code=rejection.code,
-                reason=rejection.message,
-            )
-            self._send(shadow, f"{operation}/rejected", rejection.document)
+            self._reject(shadow, operation, message, rejection)
+        except Exception:  # of ours, or of the disk: a device must not lose its connection by it
+            logger.exception("%s of shadow %s failed", operation, shadow)
+            self._reject(shadow, operation, message, Rejection(500, "Internal service failure"))
+
+    def _carry_out(self, shadow: ShadowName, operation: str, payload: bytes) -> None:
+        if (fault := shadow.fault) is not None:
+            raise Rejection(400, fault)
+        if operation == "update":
+            self.update(shadow, payload)
+        elif operation == "delete":
+            self.delete(shadow, payload)
+        else:
+            self._send(shadow, "get/accepted", self.get(shadow, payload))
+
+    def _reject(self, shadow: ShadowName, operation: str, message: Message, rejection: Rejection) -> None:
+        who = message.client_id or message.principal or "the emulator"
+        self._trace.emit(
+            "iot",
+            "shadow-refused",
+            f"the {operation} of shadow {shadow} by {who} is rejected: {rejection.message} ({rejection.code})",
+            shadow=str(shadow),
+            code=rejection.code,
+            reason=rejection.message,
+        )
+        self._send(shadow, f"{operation}/rejected", rejection.document)
 
     def get(self, name: ShadowName, payload: bytes = b"") -> Json:
         """The shadow with its delta.  Raises Rejection."""
