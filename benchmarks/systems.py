@@ -98,7 +98,18 @@ def ministack() -> Iterator[System]:
         yield replace(system, root_ca=root_ca)
 
 
-def _free_port() -> int:
+@contextlib.contextmanager
+def _peer(name: str, command: list[str], environment: dict[str, str]) -> Iterator[System]:
+    port, mqtt_port = free_port(), free_port()
+    words = [str(PEERS / command[0]), *(word.format(port=port) for word in command[1:])]
+    filled = {key: value.format(port=port, mqtt_port=mqtt_port) for key, value in environment.items()}
+    with process(words, filled) as running:
+        wait_for(port, running)
+        yield System(name, port, running.pid, mqtt_port)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -106,25 +117,29 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def _peer(name: str, command: list[str], environment: dict[str, str]) -> Iterator[System]:
-    port, mqtt_port = _free_port(), _free_port()
-    words = [str(PEERS / command[0]), *(word.format(port=port) for word in command[1:])]
-    process = subprocess.Popen(
-        words,
-        env={**os.environ, **{key: value.format(port=port, mqtt_port=mqtt_port) for key, value in environment.items()}},
+def process(command: list[str], environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process, and whatever it starts, killed at the end."""
+    running = subprocess.Popen(
+        command,
+        env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            if process.poll() is not None:
-                raise RuntimeError(f"{name} ended at once: is it in .venv/peers? (make bench installs it)")
-            time.sleep(0.1)
-        yield System(name, port, process.pid, mqtt_port)
+        yield running
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+
+
+def wait_for(port: int, running: "subprocess.Popen[bytes] | None" = None) -> None:
+    """Return when `port` is listened on.  Raises RuntimeError if the process ends, or after a minute."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        if running is not None and running.poll() is not None:
+            raise RuntimeError("it ended at once; make bench installs the peers in .venv/peers")
+        time.sleep(0.1)
+    raise RuntimeError(f"nothing listens on port {port}")
