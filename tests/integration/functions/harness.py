@@ -13,7 +13,7 @@ from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members
 from stepbridge.clock import Clock, SystemClock
 from stepbridge.functions.service import LambdaService
-from stepbridge.iam import Role, RoleSession
+from stepbridge.iam import RoleSession
 from stepbridge.settings import Settings
 from stepbridge.store import Store
 from stepbridge.trace import Trace
@@ -43,8 +43,8 @@ class RecordedCalls:
 class Unrestricted:
     """An IAM without roles: everything is allowed."""
 
-    async def role(self, role_arn: str) -> Role | None:
-        return None
+    async def may_assume(self, service: str, role_arn: str, source_arn: str) -> bool:
+        return True
 
     async def require(self, session: RoleSession, operation: OperationModel, members: Mapping[str, Any]) -> None:
         return None

@@ -422,3 +422,12 @@ def test_mappings_that_are_refused(account: Account, powerless: str, collect: An
     assert account.refused(create, EventSourceArn=stream, FunctionName="strict")[1] == (
         "Event sources of kinesis are not supported by stepbridge: those of sqs are."
     )
+
+
+def test_step_functions_must_be_allowed_to_take_the_role(account: Account) -> None:
+    states = account.emulator.client("stepfunctions")
+    definition = json.dumps({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}})
+    role = account.role("not-for-states")
+    said = account.refused(states.create_state_machine, name="untrusted", definition=definition, roleArn=role)
+    message = "Neither the global service principal states.amazonaws.com, nor the regional one is authorized to assume"
+    assert said == ("AccessDeniedException", f"{message} the provided role.")

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from botocore.model import OperationModel
 
 from stepbridge.api.models import operation_model
-from stepbridge.iam import Role, RoleSession
+from stepbridge.iam import RoleSession
 
 
 class AwsCalls(Protocol):
@@ -20,8 +20,8 @@ class AwsCalls(Protocol):
 class Permissions(Protocol):
     """What roles allow, and who may assume them."""
 
-    async def role(self, role_arn: str) -> Role | None:
-        """The role, or None if IAM has no such role."""
+    async def may_assume(self, service: str, role_arn: str, source_arn: str) -> bool:
+        """Whether `service` may assume the role for the resource `source_arn`."""
         ...
 
     async def require(self, session: RoleSession, operation: OperationModel, members: Mapping[str, Any]) -> None:

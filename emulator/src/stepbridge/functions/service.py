@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from stepbridge.api.errors import AwsError
+from stepbridge.api.models import operation_model
 from stepbridge.api.service import Caller, Members, Service
-from stepbridge.authorization import Context
 from stepbridge.clock import Clock
 from stepbridge.functions import configuration as configurations
-from stepbridge.functions.aws_calls import AwsCalls, Permissions
+from stepbridge.functions.aws_calls import AwsCalls, Permissions, function_session
 from stepbridge.functions.code import CodePackage
 from stepbridge.functions.event_sources import EventSourceOperations, EventSources
 from stepbridge.functions.invoker import ACCOUNT_CONCURRENCY, Functions
@@ -18,6 +18,7 @@ from stepbridge.functions.layers import LayerOperations, LayerRegistry
 from stepbridge.functions.names import LATEST, FunctionName
 from stepbridge.functions.pagination import page
 from stepbridge.functions.permissions import new_statement
+from stepbridge.functions.queues import queue_url
 from stepbridge.functions.refusals import conflict, invalid, not_found, revision_differs
 from stepbridge.functions.registry import Configuration, require_function
 from stepbridge.functions.versions import VersionOperations
@@ -326,20 +327,22 @@ class LambdaService(VersionOperations, LayerOperations, EventSourceOperations, S
 
         A role that IAM does not have passes, as functions may be tried without one here.
         """
-        if not self._settings.iam:
-            return
-        role = await self._permissions.role(configuration["Role"])
-        if role is None:
-            return
-        facts = {"aws:SourceAccount": self._settings.account, "aws:SourceArn": configuration["FunctionArn"]}
-        context = Context({name: (value,) for name, value in facts.items()})
-        if "Role" in request and not role.may_be_assumed_by("lambda.amazonaws.com", context):
+        role, arn = configuration["Role"], configuration["FunctionArn"]
+        if "Role" in request and not await self._permissions.may_assume("lambda.amazonaws.com", role, arn):
             raise invalid("The role defined for the function cannot be assumed by Lambda.")
         target = request.get("DeadLetterConfig", {}).get("TargetArn")
-        if target:
-            service, action = ("SQS", "SendMessage") if ":sqs:" in target else ("SNS", "Publish")
-            if role.refusal(f"{service.lower()}:{action}", target, context) is not None:
-                raise invalid(f"The provided execution role does not have permissions to call {action} on {service}")
+        if not target:
+            return
+        service, action, members = "SNS", "Publish", {"TopicArn": target}
+        if ":sqs:" in target:
+            service, action, members = "SQS", "SendMessage", {"QueueUrl": queue_url(target)}
+        operation = operation_model(service.lower(), action)
+        try:
+            await self._permissions.require(function_session(role, arn), operation, members)
+        except AwsError as error:
+            raise invalid(
+                f"The provided execution role does not have permissions to call {action} on {service}"
+            ) from error
 
     async def _package(self, code: Members, operation: str) -> CodePackage:
         if "ImageUri" in code:

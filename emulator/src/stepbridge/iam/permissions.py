@@ -58,6 +58,15 @@ class Permissions:
             known = self._known[role_arn] = (revision, await self._reader.read(role_arn))
         return known[1]
 
+    async def may_assume(self, service: str, role_arn: str, source_arn: str) -> bool:
+        """Whether `service` (`lambda.amazonaws.com`) may assume the role for the resource `source_arn`.
+
+        A role that IAM does not have may be assumed by anyone, as nothing it does is checked either.
+        """
+        role = await self.role(role_arn) if self._settings.iam else None
+        facts = {"aws:SourceArn": (source_arn,), "aws:SourceAccount": (self._settings.account,)}
+        return role is None or role.may_be_assumed_by(service, Context(facts))
+
     async def require(self, session: RoleSession, operation: OperationModel, members: Mapping[str, Any]) -> None:
         """Raises AwsError, the service's AccessDenied, unless the role of `session` may call `operation` so."""
         if not self._settings.iam:

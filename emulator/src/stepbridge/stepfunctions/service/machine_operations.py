@@ -25,6 +25,7 @@ class MachineOperations(Core):
         arn = f"arn:aws:states:{self._settings.region}:{self._settings.account}:stateMachine:{name}"
         now = self._clock.now()
         revision = self._revision(arn, kind, request, None, now)
+        await self._integrations.require_trust(revision.role, arn)
         machine = self._machines.find(arn)
         if machine is None:
             self._machines.add(Machine(arn, name, kind, "ACTIVE", 0, now), revision)
@@ -54,6 +55,8 @@ class MachineOperations(Core):
         now = self._clock.now()
         current = self._machines.revision(machine.revision)
         changed = self._revision(machine.arn, machine.type, request, current, now)
+        if "roleArn" in request:
+            await self._integrations.require_trust(changed.role, machine.arn)
         if any(getattr(changed, field) != getattr(current, field) for field in ("role", *_UNCHANGEABLE)):
             self._machines.revise(changed)
             machine = self._machines.get(machine.arn)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from botocore.model import OperationModel
 
+from stepbridge.api.errors import AwsError
 from stepbridge.iam.sessions import RoleSession
 from stepbridge.stepfunctions.language.resources import Integration as IntegrationResource
 from stepbridge.stepfunctions.language.resources import LambdaFunction, Resource
@@ -16,12 +17,19 @@ from stepbridge.stepfunctions.service.integrations.map_storage import MapStorage
 from stepbridge.stepfunctions.service.integrations.optimized import ACTIONS, PutEvents, ServiceTask
 from stepbridge.stepfunctions.service.integrations.sdk import SdkTask, find_operation
 
+_SERVICE = "states.amazonaws.com"
+
 
 class Permissions(Protocol):
     """What roles allow."""
 
     async def require(self, session: RoleSession, operation: OperationModel, members: Mapping[str, Any]) -> None:
         """Raises AwsError unless the role of `session` may call `operation` so."""
+        ...
+
+
+    async def may_assume(self, service: str, role_arn: str, source_arn: str) -> bool:
+        """Whether `service` may assume the role for the resource `source_arn`."""
         ...
 
 
@@ -61,6 +69,16 @@ class TaskIntegrations:
 
         return authorize
 
+    async def require_trust(self, role_arn: str, machine_arn: str) -> None:
+        """Raises AwsError unless Step Functions may assume the role of a state machine, where IAM has the role."""
+        if self._permissions is not None and not await self._permissions.may_assume(_SERVICE, role_arn, machine_arn):
+            raise AwsError(
+                "AccessDeniedException",
+                f"Neither the global service principal {_SERVICE}, nor the regional one is authorized to assume the "
+                "provided role.",
+                status=400,
+            )
+
     def find(self, resource: Resource) -> Integration | None:
         """What makes the call of `resource`, or None if that cannot be emulated."""
         match resource:
@@ -69,6 +87,8 @@ class TaskIntegrations:
             case IntegrationResource(service=service, action=action) if service.startswith("aws-sdk:"):
                 operation = find_operation(service.removeprefix("aws-sdk:"), action)
                 if self.calls is None or operation is None:
+                    return None
+                if not self.calls.offers(operation.service_model.service_name, operation.name):
                     return None
                 return SdkTask(self.calls, operation)
             case IntegrationResource(service=service, action=action):
