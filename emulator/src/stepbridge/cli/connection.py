@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from stepbridge.api.client import emulator_client
 from stepbridge.cli.errors import CommandError
 
 DEFAULT_DATA_DIR = Path(".stepbridge")
@@ -50,19 +50,7 @@ class Connection:
 
     def client(self, service: str) -> Any:
         """A botocore client of the emulator.  Nothing of the user's AWS configuration or proxies is used."""
-        import botocore.session
-        from botocore.config import Config
-
-        nothing = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
-        session = botocore.session.Session(session_vars={**nothing, "profile": (None, None, None, None)})
-        return session.create_client(
-            service,
-            endpoint_url=self.url,
-            region_name=self.region,
-            aws_access_key_id="stepbridge",
-            aws_secret_access_key="stepbridge",  # noqa: S106 any will do
-            config=Config(proxies={}),
-        )
+        return emulator_client(service, self.url, self.region)
 
 
 def find_emulator(endpoint: str | None, data_dir: Path) -> Connection:

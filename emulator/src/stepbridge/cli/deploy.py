@@ -59,7 +59,9 @@ def deploy_stack(
             display.line(f"  {event}", style="red" if event.status.endswith("_FAILED") else None)
 
     try:
-        result = deploy_package(find_template(path), stack_name, parameters or {}, connection.url, show)
+        result = deploy_package(
+            find_template(path), stack_name, parameters or {}, connection.url, show, region=connection.region
+        )
     except DeployError as error:
         raise CommandError(str(error)) from None
     if not result.changed:

@@ -9,7 +9,7 @@ import re
 import resource
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stepbridge.cli.connection import DEFAULT_DATA_DIR, ENDPOINTS_FILE
+from stepbridge.cli.connection import DEFAULT_DATA_DIR, ENDPOINTS_FILE, Connection
+from stepbridge.cli.deploy import find_template
 from stepbridge.cli.errors import CommandError
 from stepbridge.cli.live import shown_live
 from stepbridge.clock import SystemClock
@@ -107,6 +108,14 @@ def up(
         Path | None,
         typer.Option(metavar="FILE", envvar="STEPBRIDGE_BROKER_KEY", help="The key of --broker-cert."),
     ] = None,
+    watch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Deploy this template, or the one in this folder, and again whenever it or the code that it refers to "
+            "changes.",
+        ),
+    ] = None,
     ready_file: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="Write the endpoints here as JSON once all of them are ready."),
@@ -120,6 +129,7 @@ def up(
     \b
     stepbridge up
     stepbridge up --memory --port 0 --mqtt-port 0 --ready-file endpoints.json
+    stepbridge up --watch aws-resources
     stepbridge up --broker mosquitto
     """
     with contextlib.ExitStack() as stack:
@@ -148,7 +158,7 @@ def up(
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, ready_files))
+            runner.run(_serve(settings, ready_files, find_template(watch) if watch else None))
 
 
 def _checked(option: str, value: str, pattern: str, wanted: str) -> str:
@@ -162,7 +172,7 @@ def _http_url(option: str, value: str | None) -> str | None:
     return _checked(option, value, _HTTP_URL, "a URL such as http://127.0.0.1:8083") if value else None
 
 
-async def _serve(settings: Settings, ready_files: list[Path]) -> None:
+async def _serve(settings: Settings, ready_files: list[Path], watched: Path | None) -> None:
     from stepbridge.cli.display import Display
     from stepbridge.emulator import Emulator
 
@@ -190,7 +200,8 @@ async def _serve(settings: Settings, ready_files: list[Path]) -> None:
         with shown_live(display, emulator.trace, emulator.clock):
             for file in ready_files:
                 _write_atomically(file, emulator.endpoints)
-            await stop.wait()
+            async with _watching(watched, emulator, display):
+                await stop.wait()
         display.line("Stopping")
     finally:
         for file in ready_files:
@@ -205,6 +216,27 @@ def _allow_many_connections() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):  # macOS has no hard limit, and yet one
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+@contextlib.asynccontextmanager
+async def _watching(template: Path | None, emulator: "Emulator", display: "Display") -> AsyncIterator[None]:
+    """Deploy `template` as it changes, if there is one."""
+    if template is None:
+        yield
+        return
+    from stepbridge.cli.watch import deploy_on_change
+
+    endpoints, settings = emulator.endpoints, emulator.settings
+    connection = Connection(
+        emulator.url, endpoints["mqtt_host"], endpoints["mqtt_port"], settings.region, settings.account
+    )
+    watcher = asyncio.create_task(deploy_on_change(template, connection, emulator.clock, display))
+    try:
+        yield
+    finally:
+        watcher.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watcher
 
 
 @contextlib.contextmanager

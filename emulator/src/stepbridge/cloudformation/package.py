@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from stepbridge.api.client import emulator_client
 from stepbridge.cloudformation.build import BuildError, built_folder
 from stepbridge.cloudformation.errors import TemplateError
 from stepbridge.cloudformation.template import Template, parse_template
@@ -87,22 +88,20 @@ def deploy(
     parameters: Mapping[str, str],
     endpoint_url: str,
     on_event: Callable[[StackEvent], object],
+    *,
+    region: str = DEFAULT_REGION,
 ) -> StackResult:
     """Deploy the template at `template_path` as the stack `stack_name`, telling each event as it happens.
 
-    Raises DeployError, with the stack as it was before (or gone, if it is new).
+    `region` is the region of the emulator at `endpoint_url`.  Raises DeployError, with the stack as it was before (or
+    gone, if it is new).
     """
-    import boto3
-    from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
-    session = boto3.session.Session("stepbridge", "stepbridge", region_name=region)
-    config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2})
     try:
-        artifacts = _Artifacts(session.client("s3", endpoint_url=endpoint_url, config=config))
+        artifacts = _Artifacts(emulator_client("s3", endpoint_url, region))
         template = _packaged(template_path, artifacts)
-        deployment = _Deployment(session.client("cloudformation", endpoint_url=endpoint_url), stack_name, on_event)
+        deployment = _Deployment(emulator_client("cloudformation", endpoint_url, region), stack_name, on_event)
         return deployment.run(f"{endpoint_url}/{ARTIFACT_BUCKET}/{template}", parameters)
     except (TemplateError, BuildError, OSError) as error:
         raise DeployError(f"{template_path}: {error}") from None
@@ -113,6 +112,15 @@ def deploy(
 
 
 # Packaging
+
+
+def local_paths(template_path: Path) -> list[Path]:
+    """The template and the files and folders that it refers to, as far as it can be read."""
+    try:
+        references = list(_local_references(template_path.read_text()))
+    except (OSError, ValueError, yaml.YAMLError):
+        references = []
+    return [template_path, *((template_path.parent / local).resolve() for _, _, local, _, _ in references)]
 
 
 def _packaged(template_path: Path, artifacts: _Artifacts) -> str:
