@@ -243,7 +243,7 @@ def test_stopping_ends_the_wait_at_once_and_kills_the_token(tmp_path: Path) -> N
         assert (answer["status"], answer["error"], answer["cause"]) == ("ABORTED", "Changed", "my mind")
         assert (await emulator.types(execution))[-1] == "ExecutionAborted"
         assert (await refused(emulator.call("send_task_success", taskToken=token, output="1"))).code == "TaskTimedOut"
-        for table in ("execution_states", "tasks", "timers"):
+        for table in ("tasks", "timers"):
             assert emulator.store.query(f"SELECT * FROM {table}") == [], table
 
     run(tmp_path, scenario)

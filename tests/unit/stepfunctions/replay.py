@@ -29,6 +29,7 @@ from stepbridge.stepfunctions.interpreter.messages import (
     TaskSubmitted,
     TaskSucceeded,
     TimerFired,
+    TurnCame,
 )
 
 Json = Any
@@ -77,10 +78,19 @@ class Execution:
         self._take(interpreter.start(self.definition, context(), self.input_text, environment(self.now)))
 
     def _take(self, step: interpreter.Step) -> None:
+        """Note what a step did; one that was cut short has its turns until it is done."""
+        self.commands = []
+        self._note(step)
+        while step.state.ready:
+            state = interpreter.ExecutionState.load(self.text)
+            step = interpreter.apply(self.definition, state, TurnCame(), environment(self.now))
+            self._note(step)
+
+    def _note(self, step: interpreter.Step) -> None:
         self.text = step.state.dump()
         assert interpreter.ExecutionState.load(self.text) == step.state
         self.history += step.history
-        self.commands = step.commands
+        self.commands += step.commands
         for command in step.commands:
             if isinstance(command, StartTimer):
                 self.timers[command.timer_id] = command.at

@@ -12,6 +12,7 @@ from stepbridge.stepfunctions.interpreter.messages import (
     ActivityStarted,
     CancelTask,
     CancelTimer,
+    ExecutionRedriven,
     ExecutionStopped,
     FinishExecution,
     InvokeTask,
@@ -24,7 +25,9 @@ from stepbridge.stepfunctions.interpreter.messages import (
     TaskSubmitted,
     TaskSucceeded,
     TimerFired,
+    TurnCame,
 )
+from stepbridge.stepfunctions.interpreter.state import OnMapRun
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(["", "a", "{}"]),
@@ -122,20 +125,28 @@ def test_no_order_of_events_breaks_the_reducer(data: st.DataObject) -> None:
                     timers.remove(number)
                 case StartMapRun(map_run_id=number):
                     runs.add(number)
+        happened: Any
         if finished:
             assert step.state.ended
             assert not timers
-            return
-        assert tasks or timers or runs, "the execution waits for nothing"
-        event = data.draw(_event(tasks, timers, runs))
-        if isinstance(event, TimerFired):
-            timers.discard(event.timer_id)
-        elif isinstance(event, TaskSucceeded | TaskFailed):
-            tasks.discard(event.task_id)
-        elif isinstance(event, MapRunFinished):
-            runs.discard(event.map_run_id)
-        again = interpreter.apply(definition, state, event, replay.environment())
-        step = interpreter.apply(definition, state, event, replay.environment())
+            assert not step.state.ready
+            assert bool(state.branches) == (finished[0].status != "SUCCEEDED")
+            if not state.branches or data.draw(st.booleans()):
+                return
+            happened = ExecutionRedriven()
+            waiting = [branch.waiting for branch in state.branches.values()]
+            runs |= {run.map_run_id for run in waiting if isinstance(run, OnMapRun)}
+        else:
+            assert tasks or timers or runs or state.ready, "the execution waits for nothing"
+            happened = data.draw(_event(tasks, timers, runs, bool(state.ready)))
+        if isinstance(happened, TimerFired):
+            timers.discard(happened.timer_id)
+        elif isinstance(happened, TaskSucceeded | TaskFailed):
+            tasks.discard(happened.task_id)
+        elif isinstance(happened, MapRunFinished):
+            runs.discard(happened.map_run_id)
+        again = interpreter.apply(definition, state, happened, replay.environment())
+        step = interpreter.apply(definition, state, happened, replay.environment())
         assert again.history == step.history
         assert again.state == step.state
     stopped = interpreter.apply(definition, step.state, ExecutionStopped(None, None), replay.environment())
@@ -143,8 +154,8 @@ def test_no_order_of_events_breaks_the_reducer(data: st.DataObject) -> None:
 
 
 @st.composite
-def _event(draw: Any, tasks: set[int], timers: set[int], runs: set[int]) -> Any:
-    makers: list[Any] = []
+def _event(draw: Any, tasks: set[int], timers: set[int], runs: set[int], ready: bool) -> Any:
+    makers: list[Any] = [st.just(TurnCame())] if ready else []
     if tasks:
         task = st.sampled_from(sorted(tasks))
         makers += [

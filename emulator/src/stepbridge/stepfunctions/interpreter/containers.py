@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from stepbridge.stepfunctions.interpreter.data_flow import number
-from stepbridge.stepfunctions.interpreter.failures import Failure
+from stepbridge.stepfunctions.interpreter.failures import DATA_LIMIT_EXCEEDED, Failure
 from stepbridge.stepfunctions.interpreter.map_runs import make_plan
 from stepbridge.stepfunctions.interpreter.messages import Json, MapRunFinished, StartMapRun
 from stepbridge.stepfunctions.interpreter.run import Run
@@ -32,16 +32,14 @@ def execute_parallel(run: Run, branch: Branch) -> None:
 def _start(run: Run, parent: Branch, children: Iterable[tuple[int, Json, list[Json] | None]]) -> None:
     """Start branches (index, input, Map item) below `parent`."""
     definition = run.definition_of(parent)
-    started = []
     for index, value, item in children:
         flow = definition.branches[index] if isinstance(definition, Parallel) else _processor(definition)
         child = Branch(run.new_id(), parent.id, index, flow.start_at, value, parent.previous, item=item)
         run.state.branches[child.id] = child
         if item is not None:
             _note_iteration(run, child, "Started", parent.state)
-        started.append((child, flow.start_at, value))
-    for child, start_at, value in started:
-        run.agenda.append((child, lambda step, at, name=start_at, given=value: step.enter(at, name, given)))
+        child.before = child.previous
+        run.agenda.append(child)
 
 
 def _processor(definition: Any) -> Any:
@@ -80,8 +78,10 @@ def _complete(run: Run, parent: Branch, results: Json) -> None:
 def child_failed(run: Run, parent: Branch, child: Branch, failure: Failure) -> None:
     """A branch or iteration has failed: cut the others off, and fail the state."""
     failed_at = child.previous
-    del run.state.branches[child.id]
     definition = run.definition_of(parent)
+    if failure.error != DATA_LIMIT_EXCEEDED:  # then a redrive runs all of them again
+        run.keep_for_redrive(parent)
+    del run.state.branches[child.id]
     if isinstance(run.definition.states[child.state], Task):
         run.record("TaskStateAborted", failed_at)
     if isinstance(definition, Map):
@@ -186,18 +186,20 @@ def _start_map_run(
     )
     plan = make_plan(definition, scope, items, concurrency, tolerance)
     map_run_id = run.new_id()
+    before = branch.previous
     run.note(branch, "MapRunStarted", "mapRunStartedEventDetails", mapRunArn=arn)
-    branch.waiting = OnMapRun(map_run_id)
+    branch.waiting = OnMapRun(map_run_id, arn, before)
     run.commands.append(StartMapRun(map_run_id, arn, branch.state, plan))
 
 
 def map_run_finished(run: Run, branch: Branch, event: MapRunFinished) -> None:
     """The children of a distributed Map have ended."""
-    branch.waiting = None
     if event.error is not None:
+        run.keep_for_redrive(branch)
         run.note(branch, "MapRunFailed", "mapRunFailedEventDetails", error=event.error, cause=event.cause)
         run.fail(branch, Failure(event.error, event.cause))
         return
+    branch.waiting = None
     # Since November 2024 AWS lets MapStateExited follow MapRunStarted; before, it followed MapRunSucceeded as well.
     succeeded = run.record("MapRunSucceeded", branch.previous)
     run.record("MapStateSucceeded", succeeded)

@@ -37,6 +37,8 @@ def context_object(
     }
     if not execution.express:
         about["RedriveCount"] = execution.redrive_count
+    if execution.redrive_time is not None:
+        about["RedriveTime"] = iso_timestamp(execution.redrive_time)
     entered: dict[str, Json] = {"Name": state.name, "EnteredTime": iso_timestamp(branch.entered_time)}
     if isinstance(state, RetryableState):
         entered["RetryCount"] = branch.retry_count

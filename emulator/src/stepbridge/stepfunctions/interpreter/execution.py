@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class ExecutionContext:
     """Who the execution is: what the context object tells of it, and where it runs.
 
-    `start_time` is in seconds since the epoch.  `state_machine_arn` is the ARN without version or alias.  An Express
-    execution has no redrive count.
+    `start_time` and `redrive_time` are in seconds since the epoch.  `state_machine_arn` is the ARN without version or
+    alias.  An Express execution has no redrive count.
     """
 
     execution_arn: str
@@ -31,6 +31,7 @@ class ExecutionContext:
     express: bool = False
     state_machine_version_arn: str | None = None
     state_machine_alias_arn: str | None = None
+    redrive_time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,11 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one event led to: the new state, the history it wrote, and what the shell is to do."""
+    """What one event led to: the new state, the history it wrote, and what the shell is to do.
+
+    A step is of limited length: if branches are left that can go on (`state.ready`), the shell has to give the
+    execution another turn, with `TurnCame`, unless another event comes before.
+    """
 
     state: "ExecutionState"
     history: list[HistoryEvent]

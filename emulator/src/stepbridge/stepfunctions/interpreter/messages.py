@@ -91,6 +91,16 @@ class ExecutionStopped:
     cause: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class ExecutionRedriven:
+    """RedriveExecution was called."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCame:
+    """It is the turn again of an execution whose last step was cut short, with branches left that can go on."""
+
+
 Event = (
     TaskStarted
     | TaskSubmitted
@@ -101,6 +111,8 @@ Event = (
     | TimerFired
     | MapRunFinished
     | ExecutionStopped
+    | ExecutionRedriven
+    | TurnCame
 )
 
 
@@ -162,6 +174,13 @@ class StartMapRun:
 
 
 @dataclass(frozen=True, slots=True)
+class RedriveMapRun:
+    """Run the unsuccessful child executions of a map run again."""
+
+    map_run_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class CancelMapRun:
     """The Map state is over: stop its child executions."""
 
@@ -178,7 +197,9 @@ class FinishExecution:
     cause: str | None = None
 
 
-Command = InvokeTask | CancelTask | StartTimer | CancelTimer | StartMapRun | CancelMapRun | FinishExecution
+Command = (
+    InvokeTask | CancelTask | StartTimer | CancelTimer | StartMapRun | RedriveMapRun | CancelMapRun | FinishExecution
+)
 
 
 # --- History ---------------------------------------------------------------------------------------------------------

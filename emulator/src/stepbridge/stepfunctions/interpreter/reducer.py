@@ -1,11 +1,12 @@
 """`start` and `apply`: an execution begins, and goes on with each event."""
 
-from stepbridge.stepfunctions.interpreter import containers, simple_states, tasks
+from stepbridge.stepfunctions.interpreter import containers, redrive, simple_states, tasks
 from stepbridge.stepfunctions.interpreter.execution import Environment, ExecutionContext, Step
 from stepbridge.stepfunctions.interpreter.failures import Failure
 from stepbridge.stepfunctions.interpreter.messages import (
     ActivityStarted,
     Event,
+    ExecutionRedriven,
     ExecutionStopped,
     MapRunFinished,
     TaskFailed,
@@ -14,6 +15,7 @@ from stepbridge.stepfunctions.interpreter.messages import (
     TaskSubmitted,
     TaskSucceeded,
     TimerFired,
+    TurnCame,
 )
 from stepbridge.stepfunctions.interpreter.run import NOT_TRUNCATED, Run
 from stepbridge.stepfunctions.interpreter.state import Branch, ExecutionState, OnMapRun, OnTask, OnTimer
@@ -31,6 +33,11 @@ def start(definition: Definition, context: ExecutionContext, input_text: str, en
     root = Branch(1, None, 0, definition.flow.start_at, value, 0)
     state = ExecutionState(context, value, {root.id: root}, last_id=root.id)
     run = Run(definition, state, environment)
+    return run.step(lambda begun: _begin(begun, root, input_text))
+
+
+def _begin(run: Run, root: Branch, input_text: str) -> None:
+    context = run.state.context
     run.record(
         "ExecutionStarted",
         0,
@@ -41,30 +48,31 @@ def start(definition: Definition, context: ExecutionContext, input_text: str, en
         stateMachineVersionArn=context.state_machine_version_arn,
         stateMachineAliasArn=context.state_machine_alias_arn,
     )
-    if definition.timeout_seconds is not None:
-        state.deadline_timer = run.start_timer(definition.timeout_seconds)
+    run.start_deadline()
     # The first state follows ExecutionStarted without naming it as its previous event.
-    run.enter(root, definition.flow.start_at, value, input_text)
-    return run.step()
+    run.enter(root, root.state, root.input, input_text)
 
 
 def apply(definition: Definition, state: ExecutionState, event: Event, environment: Environment) -> Step:
     """Take an execution one event further.
 
-    Events for tasks, timers and map runs that are over, and for executions that have ended, change nothing.  `state`
-    itself is left as it is.
+    Events for tasks, timers and map runs that are over change nothing, nor do events for executions that have ended,
+    but for a redrive of one that can be redriven.  `state` itself is left as it is.
     """
-    if state.ended:
+    if state.ended and not (isinstance(event, ExecutionRedriven) and state.branches):
         return Step(state, [], [])
     run = Run(definition, state.copy(), environment)
-    run.agenda.append((next(iter(run.state.branches.values())), lambda step, _: _receive(step, event)))
-    return run.step()
+    return run.step(lambda begun: _receive(begun, event))
 
 
 def _receive(run: Run, event: Event) -> None:
     match event:
         case ExecutionStopped(error=error, cause=cause):
             run.stop(error, cause)
+        case ExecutionRedriven():
+            redrive.begin(run)
+        case TurnCame():
+            pass  # the branches that are ready go on
         case TimerFired(timer_id=timer_id):
             _timer_fired(run, timer_id)
         case MapRunFinished(map_run_id=map_run_id):
@@ -107,7 +115,7 @@ def _timer_fired(run: Run, timer_id: int) -> None:
             case OnTimer(timer_id=waited, retry=retry) if waited == timer_id:
                 branch.waiting = None
                 if retry:
-                    run.run_next(branch)
+                    run.agenda.append(branch)
                 else:
                     run.guarded(branch, simple_states.resume_wait)
                 return

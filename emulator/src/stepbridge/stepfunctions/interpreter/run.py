@@ -8,6 +8,8 @@ of a container, MapIterationFailed, TaskStateAborted): the event after them has 
 """
 
 from collections import deque
+from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from stepbridge.stepfunctions.interpreter import failures
@@ -38,6 +40,9 @@ from stepbridge.stepfunctions.language.templates import Template
 from stepbridge.stepfunctions.language.values import to_text, too_large
 
 MAXIMUM_EVENTS = 25_000
+# Where a step ends if it has not before: others are to have their turns, and what is written is to be of a size.
+_LONG_STEP_EVENTS = 250
+_LONG_STEP_CHARACTERS = 1_000_000
 NOT_TRUNCATED = {"truncated": False}
 
 
@@ -46,7 +51,11 @@ class _HistoryFullError(Exception):
 
 
 class Run:
-    """A step in the making.  `agenda` holds the branches that can go on now."""
+    """A step in the making.
+
+    `agenda` holds the branches that can go on now.  `_kept` are branches that failed or were cut off in this step,
+    by the branch whose Parallel or Map they belonged to, with what that waited for.
+    """
 
     def __init__(self, definition: Definition, state: ExecutionState, environment: Environment) -> None:
         self.definition = definition
@@ -54,18 +63,32 @@ class Run:
         self.environment = environment
         self.history: list[HistoryEvent] = []
         self.commands: list[Command] = []
-        self.agenda: deque[tuple[Branch, Any]] = deque()
+        self.agenda = deque(state.branches[number] for number in state.ready)
+        self._characters = 0
+        self._kept: dict[int, tuple[OnBranches | OnMapRun, list[Branch]]] = {}
 
-    def step(self) -> Step:
-        """Run on until every branch waits or the execution has ended."""
+    def step(self, begin: Callable[["Run"], None]) -> Step:
+        """Do what `begin` does and run on, until every branch waits, the execution has ended or the step is long."""
         try:
-            while self.agenda and not self.state.ended:
-                branch, work = self.agenda.popleft()
-                self.guarded(branch, work)
+            begin(self)
+            while self.agenda and not self._is_long():
+                self.guarded(self.agenda.popleft(), Run._go_on)
         except _HistoryFullError:
             cause = f"The execution reached the maximum number of history events ({MAXIMUM_EVENTS})."
             self._end_failed(self.state.last_event, Failure(RUNTIME, cause))
+        self.state.ready = [branch.id for branch in self.agenda]
         return Step(self.state, self.history, self.commands)
+
+    def _is_long(self) -> bool:
+        return len(self.history) >= _LONG_STEP_EVENTS or self._characters >= _LONG_STEP_CHARACTERS
+
+    def _go_on(self, branch: Branch) -> None:
+        from stepbridge.stepfunctions.interpreter.kinds import EXECUTE
+
+        if branch.entered:
+            EXECUTE[self.definition_of(branch).type](self, branch)
+        else:
+            self.enter(branch, branch.state, branch.input)
 
     def guarded(self, branch: Branch, work: Any) -> None:
         """Do `work(run, branch)`; an expression that fails there fails the branch's state."""
@@ -101,6 +124,11 @@ class Run:
         self.commands.append(StartTimer(timer_id, self.environment.now + seconds))
         return timer_id
 
+    def start_deadline(self) -> None:
+        """The state machine's own TimeoutSeconds begin."""
+        if self.definition.timeout_seconds is not None:
+            self.state.deadline_timer = self.start_timer(self.definition.timeout_seconds)
+
     def cancel_timer(self, timer_id: int | None) -> None:
         if timer_id is not None:
             self.commands.append(CancelTimer(timer_id))
@@ -113,6 +141,7 @@ class Run:
         number = self.state.last_event
         present = {name: value for name, value in details.items() if value is not None}
         self.history.append(HistoryEvent(number, previous, kind, self.environment.now, member, present))
+        self._characters += sum(len(value) for value in present.values() if isinstance(value, str))
         return number
 
     def note(self, branch: Branch, kind: str, member: str | None = None, **details: Any) -> int:
@@ -136,13 +165,7 @@ class Run:
             input=to_text(value) if text is None else text,
             inputDetails=NOT_TRUNCATED,
         )
-        self.run_next(branch)
-
-    def run_next(self, branch: Branch) -> None:
-        """Put the branch's state on the agenda."""
-        from stepbridge.stepfunctions.interpreter.kinds import EXECUTE
-
-        self.agenda.append((branch, EXECUTE[self.definition_of(branch).type]))
+        self.agenda.append(branch)
 
     def leave(
         self,
@@ -237,10 +260,13 @@ class Run:
     def fail(self, branch: Branch, failure: Failure) -> None:
         """The branch's state has failed: retry it, catch the failure, or let the branch fail."""
         definition = self.definition_of(branch)
-        branch.waiting = None
         if failure.fatal:
+            branch.waiting = None
             self._end_failed(branch.previous, failure)
             return
+        for child in self.children(branch):  # a Map whose ItemSelector fails has iterations under way
+            self.abort(child, branch.previous)
+        branch.waiting = None
         if not isinstance(definition, RetryableState):
             self.fail_branch(branch, failure)
             return
@@ -250,6 +276,7 @@ class Run:
                 branch.retries = [0] * len(definition.retry)
             seconds = failures.delay(definition.retry[retrier], branch.retries[retrier], self.environment.random)
             branch.retries[retrier] += 1
+            self._kept.pop(branch.id, None)
             branch.waiting = OnTimer(self.start_timer(seconds), retry=True)
             return
         before_failed = branch.previous
@@ -261,6 +288,7 @@ class Run:
             return
         try:
             self._catch(branch, definition, index, failure)
+            self._kept.pop(branch.id, None)
         except EvaluationError as problem:
             # The failure of a catcher is not caught by its own state again.
             branch.previous = before_failed if isinstance(definition, Parallel | Map) else branch.previous
@@ -333,12 +361,13 @@ class Run:
     def abort(self, branch: Branch, previous: int) -> None:
         """Cut a branch off, with all below it, noting the state that it was in."""
         definition = self.definition_of(branch)
+        self.keep_for_redrive(branch)
         for child in self.children(branch):
             self.abort(child, previous)
         if isinstance(definition, Task | Wait | Parallel | Map):
             self.record(f"{definition.type}StateAborted", previous)
         self.release(branch)
-        self.agenda = deque(entry for entry in self.agenda if entry[0] is not branch)
+        self.agenda = deque(other for other in self.agenda if other is not branch)
         del self.state.branches[branch.id]
 
     def stop(self, error: str | None, cause: str | None) -> None:
@@ -361,12 +390,33 @@ class Run:
     def _end(self, finish: FinishExecution) -> None:
         self.state.ended = True
         self.agenda.clear()
+        redrivable = finish.status != "SUCCEEDED" and not self.state.context.express
+        unsuccessful = self._unsuccessful() if redrivable else {}
         for branch in self.state.branches.values():
             self.release(branch)
-        self.state.branches.clear()
+        self.state.branches = unsuccessful
         self.cancel_timer(self.state.deadline_timer)
         self.state.deadline_timer = None
         self.commands.append(finish)
+
+    def keep_for_redrive(self, branch: Branch) -> None:
+        """The branch's Parallel or Map has failed, or is cut off: remember how far it has come.
+
+        A retry or a catcher begins anew; a redrive goes on from there.
+        """
+        if isinstance(branch.waiting, OnBranches | OnMapRun):
+            self._kept[branch.id] = branch.waiting, self.children(branch)
+
+    def _unsuccessful(self) -> dict[int, Branch]:
+        """The branches that are not done, from the execution itself down: what a redrive takes up."""
+        found: dict[int, Branch] = {}
+        branches = [self.state.branches[min(self.state.branches)]]
+        for branch in branches:
+            waiting, children = self._kept.get(branch.id) or (branch.waiting, self.children(branch))
+            found[branch.id] = twin = copy(branch)
+            twin.waiting = waiting if isinstance(waiting, OnBranches | OnMapRun) else None
+            branches += children
+        return found
 
 
 def too_large_result(name: str) -> EvaluationError:

@@ -51,9 +51,15 @@ class OnBranches:
 
 @dataclass(slots=True)
 class OnMapRun:
-    """The children of a distributed Map."""
+    """The children of a distributed Map.
+
+    `before` is the id of the event that MapRunStarted and each MapRunRedriven follow, `redrives` counts the latter.
+    """
 
     map_run_id: int
+    map_run_arn: str
+    before: int
+    redrives: int = 0
 
 
 Waiting = OnTask | OnTimer | OnBranches | OnMapRun
@@ -63,7 +69,7 @@ _KINDS: tuple[type, ...] = (OnTask, OnTimer, OnBranches, OnMapRun)
 
 @dataclass(slots=True)
 class Branch:
-    """One thread of control.
+    """One thread of control: at `state`, which it has still to enter while `entered` is 0.
 
     `parent` is the branch whose Parallel or Map started this one, `index` which one of them it is.  `previous` is the
     id of its last event, `entered` and `before` those of the event that entered the state and of the one before it.
@@ -95,7 +101,11 @@ class ExecutionState:
     """All that is needed to take an execution on.
 
     `last_event` is the id of its last event, `last_id` the last one given to a branch, task, timer or map run;
-    `deadline_timer` is the timer of the state machine's own TimeoutSeconds.  `ended` executions ignore events.
+    `deadline_timer` is the timer of the state machine's own TimeoutSeconds.  `ready` are the branches that can go on
+    at once, in the order of their turns: there are such only between the steps of a long run.
+
+    An execution that has `ended` ignores all events but a redrive.  If it was unsuccessful, its branches are what a
+    redrive takes up.
     """
 
     context: ExecutionContext
@@ -105,6 +115,7 @@ class ExecutionState:
     last_id: int = 0
     deadline_timer: int | None = None
     ended: bool = False
+    ready: list[int] = field(default_factory=list)
 
     def copy(self) -> "ExecutionState":
         """A copy that can be changed without changing this one.  JSON values are shared: they are never changed."""
@@ -133,6 +144,7 @@ class ExecutionState:
                 self.last_id,
                 self.deadline_timer,
                 self.ended,
+                self.ready,
             ]
         )
 

@@ -213,7 +213,8 @@ class Path:
             selected = list(step.select(value, start))
             if not selected:
                 last = position == len(self.steps) - 1
-                return Found(None, self._why_missing(position, value), last and isinstance(value, list))
+                past_end = last and isinstance(step, Indexes) and isinstance(value, list)
+                return Found(None, self._why_missing(position, value), past_end)
             value = selected[0]
         return Found(value)
 

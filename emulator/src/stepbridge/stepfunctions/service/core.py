@@ -9,6 +9,7 @@ from stepbridge.stepfunctions.service.activities import Activities
 from stepbridge.stepfunctions.service.history import History
 from stepbridge.stepfunctions.service.integrations import TaskIntegrations
 from stepbridge.stepfunctions.service.machines import Machines, Revision
+from stepbridge.stepfunctions.service.redrives import Redrives
 from stepbridge.stepfunctions.service.runner import ExecutionRunner
 from stepbridge.stepfunctions.service.schema import MIGRATIONS
 from stepbridge.stepfunctions.service.tags import Tags
@@ -41,6 +42,7 @@ class Core(Service):
         self._machines = Machines(store)
         self._versions = Versions(store)
         self._history = History(store)
+        self._redrives = Redrives(store, clock, self._machines, self._history)
         self._activities = Activities(store, clock)
         self._runner = ExecutionRunner(
             store, clock, trace, self._machines, self._history, self._activities, self._sealer, integrations

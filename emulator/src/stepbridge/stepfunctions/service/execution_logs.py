@@ -12,6 +12,7 @@ from typing import Any
 
 from stepbridge.api.errors import AwsError
 from stepbridge.clock import Clock
+from stepbridge.stepfunctions.interpreter import ExecutionContext
 from stepbridge.stepfunctions.interpreter.messages import HistoryEvent
 from stepbridge.stepfunctions.service.arns import machine_name
 from stepbridge.stepfunctions.service.history import EXECUTION_DATA
@@ -35,7 +36,7 @@ class ExecutionLogs:
         self._sending: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     def write(
-        self, configuration: dict[str, Any], machine: str, execution_arn: str, events: Sequence[HistoryEvent]
+        self, configuration: dict[str, Any], machine: str, execution: ExecutionContext, events: Sequence[HistoryEvent]
     ) -> None:
         """Log those of `events` that the level of a loggingConfiguration asks for."""
         level = configuration["level"]
@@ -44,7 +45,7 @@ class ExecutionLogs:
         entries = [
             {
                 "timestamp": round(event.time * 1000),
-                "message": to_json(_entry(event, execution_arn, data=configuration["includeExecutionData"])),
+                "message": to_json(_entry(event, execution, data=configuration["includeExecutionData"])),
             }
             for event in events
             if _is_logged(event.type, level)
@@ -94,7 +95,7 @@ def _is_logged(event_type: str, level: str) -> bool:
     return event_type.endswith(("Failed", "Aborted", "TimedOut")) or event_type == "FailStateEntered"
 
 
-def _entry(event: HistoryEvent, execution_arn: str, *, data: bool) -> dict[str, Any]:
+def _entry(event: HistoryEvent, execution: ExecutionContext, *, data: bool) -> dict[str, Any]:
     details = event.details if data else {key: it for key, it in event.details.items() if key not in EXECUTION_DATA}
     return {
         "id": str(event.id),
@@ -102,6 +103,6 @@ def _entry(event: HistoryEvent, execution_arn: str, *, data: bool) -> dict[str, 
         "details": details,
         "previous_event_id": str(event.previous_event_id),
         "event_timestamp": str(round(event.time * 1000)),
-        "execution_arn": execution_arn,
-        "redrive_count": "0",
+        "execution_arn": execution.execution_arn,
+        "redrive_count": str(execution.redrive_count),
     }

@@ -15,8 +15,6 @@ from stepbridge.stepfunctions.service.core import MAXIMUM_PAYLOAD_BYTES, Core
 from stepbridge.stepfunctions.service.machines import Machine, does_not_exist
 from stepbridge.store import Row
 
-_REDRIVABLE = ("FAILED", "ABORTED", "TIMED_OUT")
-
 
 @dataclass(frozen=True, slots=True)
 class Parent:
@@ -145,9 +143,6 @@ class ExecutionOperations(Core):
     def _describe(self, arn: str, *, included: bool = True) -> Members:
         """What DescribeExecution tells, with input and output if they are to be `included`."""
         row = self._execution(arn)
-        reason = None
-        if row["status"] not in _REDRIVABLE:
-            reason = f"Execution is {row['status']} and cannot be redriven"
         return {
             **_summary(row),
             "input": row["input"] if included else None,
@@ -157,8 +152,7 @@ class ExecutionOperations(Core):
             "error": row["error"],
             "cause": row["cause"],
             "traceHeader": row["trace_header"],
-            "redriveStatus": "NOT_REDRIVABLE" if reason else "REDRIVABLE",
-            "redriveStatusReason": reason,
+            **self._redrives.describe(row),
         }
 
     def _start(

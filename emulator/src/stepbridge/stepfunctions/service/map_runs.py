@@ -14,7 +14,13 @@ from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members
 from stepbridge.stepfunctions.interpreter import ExecutionContext
 from stepbridge.stepfunctions.interpreter.map_runs import EXCEEDED, EXCEEDED_CAUSE, child_inputs, exceeds_tolerance
-from stepbridge.stepfunctions.interpreter.messages import ExecutionStopped, Json, MapRunFinished, StartMapRun
+from stepbridge.stepfunctions.interpreter.messages import (
+    ExecutionRedriven,
+    ExecutionStopped,
+    Json,
+    MapRunFinished,
+    StartMapRun,
+)
 from stepbridge.stepfunctions.language.definition import Map
 from stepbridge.stepfunctions.language.evaluation import EvaluationError
 from stepbridge.stepfunctions.service import arns
@@ -24,6 +30,7 @@ from stepbridge.stepfunctions.service.integrations.sdk_metadata import to_json
 from stepbridge.stepfunctions.service.runner import Finished
 from stepbridge.store import Row
 
+_MAXIMUM_REDRIVES = 1_000  # https://docs.aws.amazon.com/step-functions/latest/dg/redrive-map-run.html
 _BURST = 50  # children started in one turn of the event loop
 _MAXIMUM_CONCURRENCY = 10_000  # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 
@@ -57,6 +64,41 @@ class MapRuns(ExecutionOperations):
             ),
         )
 
+    def redrive(self, execution: int, number: int) -> None:
+        """Run the unsuccessful children of a map run again, as its parent is redriven.
+
+        Standard children are redriven, Express ones and those that were never started are started; items that could
+        not be read are read again.  https://docs.aws.amazon.com/step-functions/latest/dg/redrive-map-run.html
+        """
+        run = self._store.query("SELECT * FROM map_runs WHERE execution = ? AND number = ?", (execution, number))[0]
+        children = self._store.query(
+            "SELECT c.position, e.* FROM map_run_children c LEFT JOIN executions e ON e.arn = c.execution"
+            " WHERE c.run = ? AND c.status IN ('FAILED', 'TIMED_OUT', 'ABORTED')",
+            (run["id"],),
+        )
+        has_children = self._store.query_one("SELECT 1 FROM map_run_children WHERE run = ?", (run["id"],))
+        self._store.execute(
+            "UPDATE map_runs SET status = ?, stopped = NULL, redrive_count = redrive_count + 1, redriven = ?"
+            " WHERE id = ?",
+            ("RUNNING" if has_children else "READING", self._clock.now(), run["id"]),
+        )
+        for child in children:
+            status = "PENDING"
+            if child["id"] is not None and not child["express"]:
+                if self._redrives.obstacle(child) is not None:
+                    continue
+                status = "PENDING_REDRIVE"
+                self._store.execute("UPDATE executions SET status = ? WHERE id = ?", (status, child["id"]))
+            self._store.execute(
+                "UPDATE map_run_children SET status = ?, output = NULL, error = NULL, cause = NULL,"
+                " execution = CASE WHEN ? = 'PENDING' THEN NULL ELSE execution END WHERE run = ? AND position = ?",
+                (status, status, run["id"], child["position"]),
+            )
+        if run["redrive_count"] >= _MAXIMUM_REDRIVES:
+            cause = f"The Map Run exceeded the maximum of {_MAXIMUM_REDRIVES} redrives."
+            self._end(run["id"], "FAILED", error="States.Runtime", cause=cause)
+        self._runner.go_on_after_commit(run["arn"])
+
     def cancel(self, execution: int, number: int) -> None:
         """The Map state is over: stop the children of its run."""
         for run in self._store.query(
@@ -76,14 +118,18 @@ class MapRuns(ExecutionOperations):
         while (run := self._run(arn)) is not None and run["status"] == "RUNNING":
             room = (run["max_concurrency"] or _MAXIMUM_CONCURRENCY) - self._count(run["id"], "RUNNING")
             pending = self._store.query(
-                "SELECT * FROM map_run_children WHERE run = ? AND status = 'PENDING' ORDER BY position LIMIT ?",
+                "SELECT * FROM map_run_children WHERE run = ? AND status IN ('PENDING', 'PENDING_REDRIVE')"
+                " ORDER BY position LIMIT ?",
                 (run["id"], min(room, _BURST)),
             )
             if room <= 0 or not pending:
                 await self._finish_if_done(run)
                 return
             for child in pending:
-                self._start_child_of(run, child)
+                if child["status"] == "PENDING":
+                    self._start_child_of(run, child)
+                else:
+                    self._redrive_child(child)
             await self._store.committed()
 
     def _run(self, arn: str) -> Row | None:
@@ -117,6 +163,9 @@ class MapRuns(ExecutionOperations):
         except TaskError as error:
             self._end(run["id"], "FAILED", error=error.error, cause=error.cause)
             return
+        now = self._run(run["arn"])
+        if now is None or now["status"] != "READING":  # stopped, or read by another, while the items were being read
+            return
         batched = state.item_batcher is not None
         self._store.execute_many(
             "INSERT INTO map_run_children (run, position, items, input, status) VALUES (?, ?, ?, ?, 'PENDING')",
@@ -126,6 +175,15 @@ class MapRuns(ExecutionOperations):
             ],
         )
         self._store.execute("UPDATE map_runs SET status = 'RUNNING' WHERE id = ?", (run["id"],))
+
+    def _redrive_child(self, child: Row) -> None:
+        self._store.execute(
+            "UPDATE map_run_children SET status = 'RUNNING' WHERE run = ? AND position = ?",
+            (child["run"], child["position"]),
+        )
+        row = self._store.query("SELECT id FROM executions WHERE arn = ?", (child["execution"],))[0]
+        self._redrives.reopen(row["id"])
+        self._runner.deliver(row["id"], ExecutionRedriven())
 
     def _start_child_of(self, run: Row, child: Row) -> None:
         parent = self._store.query("SELECT * FROM executions WHERE id = ?", (run["execution"],))[0]
@@ -169,8 +227,8 @@ class MapRuns(ExecutionOperations):
 
     def _child_ended(self, finished: Finished) -> None:
         child = self._store.query_one(
-            "SELECT c.run, c.position, r.arn, r.execution, r.plan, r.tolerated_count, r.tolerated_percentage"
-            " FROM map_run_children c JOIN map_runs r ON r.id = c.run WHERE c.execution = ?",
+            "SELECT c.run, c.position, r.arn FROM map_run_children c JOIN map_runs r ON r.id = c.run"
+            " WHERE c.execution = ?",
             (finished.arn,),
         )
         if child is None:
@@ -187,23 +245,29 @@ class MapRuns(ExecutionOperations):
                 child["position"],
             ),
         )
-        if outcome.status != "SUCCEEDED":
-            tolerance = {
-                "ToleratedFailureCount": child["tolerated_count"],
-                "ToleratedFailurePercentage": child["tolerated_percentage"],
-            }
-            totals = self._store.query(
-                "SELECT sum(items) AS total, sum(CASE WHEN status IN ('FAILED', 'TIMED_OUT', 'ABORTED') THEN items"
-                " ELSE 0 END) AS failed FROM map_run_children WHERE run = ?",
-                (child["run"],),
-            )[0]
-            if exceeds_tolerance(tolerance, totals["total"], totals["failed"]):
-                self._end(child["run"], "FAILED", error=EXCEEDED, cause=EXCEEDED_CAUSE)
-                return
+        if outcome.status != "SUCCEEDED" and self._has_failed_too_often(child["run"]):
+            self._end(child["run"], "FAILED", error=EXCEEDED, cause=EXCEEDED_CAUSE)
+            return
         self._runner.go_on_after_commit(child["arn"])
+
+    def _has_failed_too_often(self, run: int) -> bool:
+        totals = self._store.query(
+            "SELECT sum(CASE WHEN c.status IN ('FAILED', 'TIMED_OUT', 'ABORTED') THEN c.items ELSE 0 END) AS failed,"
+            " sum(c.items) AS total, r.tolerated_count, r.tolerated_percentage"
+            " FROM map_run_children c JOIN map_runs r ON r.id = c.run WHERE c.run = ?",
+            (run,),
+        )[0]
+        tolerance = {
+            "ToleratedFailureCount": totals["tolerated_count"],
+            "ToleratedFailurePercentage": totals["tolerated_percentage"],
+        }
+        return exceeds_tolerance(tolerance, totals["total"] or 0, totals["failed"] or 0)
 
     async def _finish_if_done(self, run: Row) -> None:
         if self._count(run["id"], "RUNNING"):
+            return
+        if self._has_failed_too_often(run["id"]):  # as it had before a redrive, with children that cannot be redriven
+            self._end(run["id"], "FAILED", error=EXCEEDED, cause=EXCEEDED_CAUSE)
             return
         plan = json.loads(run["plan"])
         children = self._store.query("SELECT * FROM map_run_children WHERE run = ? ORDER BY position", (run["id"],))
@@ -233,7 +297,11 @@ class MapRuns(ExecutionOperations):
             "UPDATE map_runs SET status = ?, stopped = ? WHERE id = ?", (status, self._clock.now(), number)
         )
         self._store.execute(
-            "UPDATE map_run_children SET status = 'ABORTED' WHERE run = ? AND status = 'PENDING'", (number,)
+            "UPDATE executions SET status = 'ABORTED' WHERE status = 'PENDING_REDRIVE' AND map_run = ?", (run["arn"],)
+        )
+        self._store.execute(
+            "UPDATE map_run_children SET status = 'ABORTED' WHERE run = ? AND status IN ('PENDING', 'PENDING_REDRIVE')",
+            (number,),
         )
         for child in self._store.query(
             "SELECT e.id FROM map_run_children c JOIN executions e ON e.arn = c.execution"
@@ -273,9 +341,19 @@ class MapRuns(ExecutionOperations):
             "toleratedFailureCount": run["tolerated_count"] or 0,
             "toleratedFailurePercentage": run["tolerated_percentage"] or 0.0,
             "itemCounts": _counts(items, written),
-            "executionCounts": _counts(executions, written),
-            "redriveCount": 0,
+            "executionCounts": _counts(executions, written, self._not_redrivable(run["id"])),
+            "redriveCount": run["redrive_count"],
+            "redriveDate": run["redriven"],
         }
+
+    def _not_redrivable(self, run: int) -> int:
+        """How many of the unsuccessful children cannot be redriven; Express ones always can, by a new start."""
+        children = self._store.query(
+            "SELECT e.* FROM map_run_children c JOIN executions e ON e.arn = c.execution"
+            " WHERE c.run = ? AND c.status IN ('FAILED', 'TIMED_OUT', 'ABORTED')",
+            (run,),
+        )
+        return sum(self._redrives.obstacle(child) is not None for child in children)
 
     async def list_map_runs(self, caller: Caller, request: Members) -> Members:
         execution, size = self._execution(request["executionArn"]), self._page_size(request)
@@ -342,7 +420,7 @@ def _result(child: Row) -> dict[str, Json]:
     return result | {name.capitalize(): child[name] for name in ("error", "cause") if child[name] is not None}
 
 
-def _counts(by_status: dict[str, int], written: bool) -> dict[str, int]:
+def _counts(by_status: dict[str, int], written: bool, not_redrivable: int = 0) -> dict[str, int]:
     return {
         "pending": by_status.get("PENDING", 0),
         "running": by_status.get("RUNNING", 0),
@@ -352,6 +430,6 @@ def _counts(by_status: dict[str, int], written: bool) -> dict[str, int]:
         "aborted": by_status.get("ABORTED", 0),
         "total": sum(by_status.values()),
         "resultsWritten": by_status.get("SUCCEEDED", 0) if written else 0,
-        "failuresNotRedrivable": 0,
-        "pendingRedrive": 0,
+        "failuresNotRedrivable": not_redrivable,
+        "pendingRedrive": by_status.get("PENDING_REDRIVE", 0),
     }

@@ -26,6 +26,7 @@ from stepbridge.stepfunctions.interpreter.messages import (
     FinishExecution,
     HistoryEvent,
     InvokeTask,
+    RedriveMapRun,
     StartMapRun,
     StartTimer,
     TaskFailed,
@@ -34,6 +35,7 @@ from stepbridge.stepfunctions.interpreter.messages import (
     TaskSubmitted,
     TaskSucceeded,
     TimerFired,
+    TurnCame,
 )
 from stepbridge.stepfunctions.language import resources
 from stepbridge.stepfunctions.service import hops
@@ -62,6 +64,7 @@ class MapRunStarter(Protocol):
     """Runs distributed Maps: see `map_runs.py`."""
 
     def add(self, execution: int, command: StartMapRun) -> None: ...
+    def redrive(self, execution: int, number: int) -> None: ...
     def cancel(self, execution: int, number: int) -> None: ...
     def unfinished(self) -> list[str]: ...
     async def go_on(self, arn: str) -> None: ...
@@ -101,6 +104,7 @@ class ExecutionRunner:
         self._delivering = False
         self._to_call: list[tuple[int, int]] = []
         self._map_runs_to_go_on: set[str] = set()
+        self._turns: set[int] = set()
         self._calling: set[asyncio.Task[None]] = set()
         self.map_runs: MapRunStarter
         self.listeners: list[Callable[[Finished], object]] = []
@@ -115,6 +119,8 @@ class ExecutionRunner:
                 self._give_answer(row["execution"], row["task"], json.loads(row["answer"]))
             else:
                 self._call_after_commit(row["execution"], row["task"])
+        for row in self._store.query("SELECT execution FROM execution_states WHERE ready"):
+            self._turn_after_commit(row["execution"])
         for arn in self.map_runs.unfinished():
             self.go_on_after_commit(arn)
         self._timers.open()
@@ -238,7 +244,7 @@ class ExecutionRunner:
 
     def _write(self, execution: int, revision: int, arn: str, machine: str, step: Step) -> None:
         self._history.append(execution, step.history)
-        self._logs.write(self._machines.logging(revision), machine, arn, step.history)
+        self._logs.write(self._machines.logging(revision), machine, step.state.context, step.history)
         finish: FinishExecution | None = None
         for command in step.commands:
             match command:
@@ -255,15 +261,23 @@ class ExecutionRunner:
                 case StartMapRun():
                     self.map_runs.add(execution, command)
                     self.go_on_after_commit(command.map_run_arn)
+                case RedriveMapRun(map_run_id=number):
+                    self.map_runs.redrive(execution, number)
                 case CancelMapRun(map_run_id=number):
                     self.map_runs.cancel(execution, number)
                 case FinishExecution():
                     finish = command
-        if finish is None:
+        if finish is None or step.state.branches:  # these are what is left for a redrive
+            ready = bool(step.state.ready)
             self._store.execute(
-                "UPDATE execution_states SET state = ? WHERE execution = ?", (step.state.dump(), execution)
+                "UPDATE execution_states SET state = ?, ready = ? WHERE execution = ?",
+                (step.state.dump(), ready, execution),
             )
+            if ready:
+                self._turn_after_commit(execution)
         else:
+            self._store.execute("DELETE FROM execution_states WHERE execution = ?", (execution,))
+        if finish is not None:
             self._finish(execution, arn, machine, finish)
         hops.tell(self._trace, arn, step.history)
 
@@ -275,7 +289,6 @@ class ExecutionRunner:
             "UPDATE executions SET status = ?, output = ?, error = ?, cause = ?, stopped = ? WHERE id = ?",
             (finish.status, output, finish.error, finish.cause, self._clock.now(), execution),
         )
-        self._store.execute("DELETE FROM execution_states WHERE execution = ?", (execution,))
         self._store.execute("DELETE FROM tasks WHERE execution = ?", (execution,))
         self._timers.cancel_all(execution)
         if machine in self._machines.deleting:
@@ -292,6 +305,7 @@ class ExecutionRunner:
             number + 1, number, "ExecutionFailed", self._clock.now(), "executionFailedEventDetails", details
         )
         self._history.append(execution, [failed])
+        self._store.execute("DELETE FROM execution_states WHERE execution = ?", (execution,))
         self._finish(execution, arn, machine, FinishExecution("FAILED", None, "States.Runtime", cause))
         hops.tell(self._trace, arn, [failed])
 
@@ -325,6 +339,17 @@ class ExecutionRunner:
         if map_run not in self._map_runs_to_go_on:
             self._map_runs_to_go_on.add(map_run)
             self._run(self._go_on(map_run))
+
+    def _turn_after_commit(self, execution: int) -> None:
+        """Let an execution whose step was cut short go on, after all others have had their turns."""
+        if execution not in self._turns:
+            self._turns.add(execution)
+            self._run(self._turn(execution))
+
+    async def _turn(self, execution: int) -> None:
+        await self._store.committed()
+        self._turns.discard(execution)
+        self.deliver(execution, TurnCame())
 
     async def _go_on(self, map_run: str) -> None:
         await self._store.committed()

@@ -163,4 +163,20 @@ MIGRATIONS = [
         PRIMARY KEY (arn, key)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    -- Executions whose last step was cut short wait for nothing but their turn.
+    ALTER TABLE execution_states ADD COLUMN ready INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX ready_executions ON execution_states (execution) WHERE ready;
+
+    -- The client tokens of RedriveExecution.
+    CREATE TABLE redrives (
+        execution INTEGER NOT NULL,
+        token TEXT NOT NULL,
+        redriven REAL NOT NULL,
+        PRIMARY KEY (execution, token)
+    ) STRICT, WITHOUT ROWID;
+
+    ALTER TABLE map_runs ADD COLUMN redrive_count INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE map_runs ADD COLUMN redriven REAL;
+    """,
 ]

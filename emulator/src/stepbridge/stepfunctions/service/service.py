@@ -6,6 +6,7 @@ from stepbridge.stepfunctions.service.children import ChildExecutions
 from stepbridge.stepfunctions.service.express_operations import ExpressOperations
 from stepbridge.stepfunctions.service.machine_operations import MachineOperations
 from stepbridge.stepfunctions.service.map_runs import MapRuns
+from stepbridge.stepfunctions.service.redrive_operations import RedriveOperations
 from stepbridge.stepfunctions.service.state_test_operations import StateTestOperations
 from stepbridge.stepfunctions.service.version_operations import VersionOperations
 
@@ -16,6 +17,7 @@ class StepFunctionsService(
     ChildExecutions,
     ExpressOperations,
     MapRuns,
+    RedriveOperations,
     CallbackOperations,
     ActivityOperations,
     StateTestOperations,
