@@ -150,6 +150,10 @@ def test_a_map_run_is_redriven_with_its_parent(tmp_path: Path) -> None:
             assert described["executionCounts"]["succeeded"] == described["executionCounts"]["total"] == 4
             if execution_type == "STANDARD":
                 assert (await emulator.ended(child))["redriveCount"] == 1
+                whose = await emulator.call("describe_state_machine_for_execution", executionArn=child)
+                assert (whose["mapRunArn"], whose["label"]) == (map_run, "Items")
+                assert whose["stateMachineArn"] == f"{machine}/Items"
+                assert json.loads(whose["definition"]) == distributed("STANDARD")["States"]["All"]["ItemProcessor"]
 
     run(tmp_path, scenario)
 

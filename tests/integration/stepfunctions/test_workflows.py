@@ -149,6 +149,23 @@ def test_an_express_execution_answers_its_caller_and_leaves_nothing() -> None:
     run(scenario)
 
 
+def test_an_express_execution_ends_after_five_minutes() -> None:
+    async def scenario(emulator: Emulator) -> None:
+        clock = emulator.clock
+        assert isinstance(clock, ManualClock)
+        for number, (fields, limit) in enumerate(
+            [({}, 300), ({"TimeoutSeconds": 900}, 300), ({"TimeoutSeconds": 9}, 9)]
+        ):
+            machine = await emulator.create({**machines.wait(1000), **fields}, f"slow-{number}", type="EXPRESS")
+            answer = asyncio.create_task(emulator.call("start_sync_execution", stateMachineArn=machine))
+            await asyncio.sleep(0)
+            clock.advance(1000)
+            result = await answer
+            assert (result["status"], result["stopDate"] - result["startDate"]) == ("TIMED_OUT", limit)
+
+    run(scenario)
+
+
 def parent(child: str, pattern: str) -> dict[str, Any]:
     resource = f"arn:aws:states:::states:startExecution{pattern}"
     parameters = {"StateMachineArn": child, "Name": "child", "Input.$": "$"}

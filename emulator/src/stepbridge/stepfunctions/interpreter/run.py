@@ -40,6 +40,7 @@ from stepbridge.stepfunctions.language.templates import Template
 from stepbridge.stepfunctions.language.values import to_text, too_large
 
 MAXIMUM_EVENTS = 25_000
+_LONGEST_EXPRESS_SECONDS = 300  # https://docs.aws.amazon.com/step-functions/latest/dg/choosing-workflow-type.html
 # Where a step ends if it has not before: others are to have their turns, and what is written is to be of a size.
 _LONG_STEP_EVENTS = 250
 _LONG_STEP_CHARACTERS = 1_000_000
@@ -125,9 +126,12 @@ class Run:
         return timer_id
 
     def start_deadline(self) -> None:
-        """The state machine's own TimeoutSeconds begin."""
-        if self.definition.timeout_seconds is not None:
-            self.state.deadline_timer = self.start_timer(self.definition.timeout_seconds)
+        """The state machine's own TimeoutSeconds begin, and the time that an Express execution has at most."""
+        seconds = self.definition.timeout_seconds
+        if self.state.context.express:
+            seconds = min(seconds or _LONGEST_EXPRESS_SECONDS, _LONGEST_EXPRESS_SECONDS)
+        if seconds is not None:
+            self.state.deadline_timer = self.start_timer(seconds)
 
     def cancel_timer(self, timer_id: int | None) -> None:
         if timer_id is not None:

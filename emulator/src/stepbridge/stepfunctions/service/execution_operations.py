@@ -1,5 +1,6 @@
 """Executions: start, look, stop."""
 
+import json
 import random
 import uuid
 from collections.abc import Callable
@@ -109,12 +110,17 @@ class ExecutionOperations(Core):
         row = self._execution(request["executionArn"])
         revision = self._machines.revision(row["revision"])
         included = request.get("includedData") != "METADATA_ONLY"
-        return {
+        answer = {
             "stateMachineArn": row["machine"],
             "name": arns.machine_name(row["machine"]),
             "updateDate": revision.updated,
             **self._revision_members(revision, included),
         }
+        if row["map_run"] is not None:  # the state machine of a child is the Map's ItemProcessor
+            answer |= {"mapRunArn": row["map_run"], "label": row["machine"].rsplit("/", 1)[1]}
+            if included:
+                answer["definition"] = json.dumps(self._machines.processor(revision, row["map_state"]))
+        return answer
 
     def _execution(self, arn: str) -> Row:
         """The row of an execution.  Raises AwsError InvalidArn or ExecutionDoesNotExist."""

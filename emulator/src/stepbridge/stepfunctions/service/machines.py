@@ -124,6 +124,17 @@ class Machines:
             self._parsed.popitem(last=False)
         return parsed
 
+    def processor(self, revision: Revision, map_state: str) -> dict[str, Any]:
+        """The ItemProcessor of the Map state `map_state` of a revision, as it is written."""
+        flows: list[dict[str, Any]] = [json.loads(revision.definition)]
+        for flow in flows:
+            for name, state in flow["States"].items():
+                processor: dict[str, Any] | None = state.get("ItemProcessor") or state.get("Iterator")
+                if name == map_state and processor is not None:
+                    return processor
+                flows += [*state.get("Branches", []), *([processor] if processor else [])]
+        raise KeyError(map_state)
+
     def variable_references(self, revision: int) -> dict[str, list[str]] | None:
         """Which variables each state of a revision refers to, or None if none does."""
         references = self.definition(revision).variable_references
