@@ -4,7 +4,6 @@ The rules engine, Step Functions' integrations and CloudFormation use this; whic
 which are moto's makes no difference to them.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -15,6 +14,7 @@ from stepbridge.api.errors import QUERY_ERROR_CODE, AwsError
 from stepbridge.api.http import HttpRequest
 from stepbridge.api.models import has_operation, operation_model
 from stepbridge.api.moto_backend import MotoBackend
+from stepbridge.api.moto_offer import moto_offers
 from stepbridge.api.service import Caller, Members
 from stepbridge.settings import Settings
 
@@ -32,6 +32,14 @@ class AwsCalls:
         self._clients: dict[str, Any] = {}
         self.caller = Caller(settings.account, settings.region)
 
+    def offers(self, service: str, operation: str) -> bool:
+        """Whether there is anything here that carries out `operation` of `service`."""
+        if not has_operation(service, operation):
+            return False
+        if self._dispatcher.offers(service):
+            return self._dispatcher.offers_operation(service, operation)
+        return moto_offers(service, operation)
+
     async def call(self, service: str, operation: str, **members: Any) -> Members:
         """The answer of `operation` (named as in botocore's model of `service`); streams are read to their end.
 
@@ -41,7 +49,7 @@ class AwsCalls:
             raise AwsError("UnknownOperationException", f"{service} has no operation {operation}", status=400)
         if self._dispatcher.offers(service):
             return await self._dispatcher.call(operation_model(service, operation), self.caller, members)
-        return await asyncio.to_thread(self._call_moto, service, operation, members)
+        return await self._moto.on_thread(self._call_moto, service, operation, members)
 
     def _call_moto(self, service: str, operation: str, members: Mapping[str, Any]) -> Members:
         from botocore import xform_name
@@ -58,6 +66,7 @@ class AwsCalls:
             ) from None
         except BotoCoreError as error:  # what botocore itself refuses, e.g. a missing parameter
             raise AwsError("ValidationException", str(error), status=400) from None
+        del answer["ResponseMetadata"]  # botocore's, not the service's
         return {name: item.read() if hasattr(item, "read") else item for name, item in answer.items()}
 
     @cached_property

@@ -39,8 +39,8 @@ class Dispatcher:
         return service_name in self._services or service_name in self._forwarded
 
     def offers_operation(self, service_name: str, operation: str) -> bool:
-        """Whether one of the emulator's own services has the operation."""
-        return self._method(service_name, operation) is not None
+        """Whether one of the emulator's own services has the operation, or it is forwarded."""
+        return service_name in self._forwarded or self._method(service_name, operation) is not None
 
     async def call(self, operation: OperationModel, caller: Caller, members: Members) -> Members:
         """Validate `members` and carry out the operation.  Raises AwsError."""

@@ -3,6 +3,7 @@
 Each correction is made when the first request to its service comes, so that no service is imported for nothing.
 """
 
+import json
 import re
 from collections.abc import Callable
 from functools import wraps
@@ -10,6 +11,11 @@ from typing import Any
 
 from stepbridge.api.bucket_policies import evaluate_conditions_of_bucket_policies
 
+_TABLE_NAME = re.compile(r"[\w.-]+", re.ASCII)
+_ITEM_OPERATIONS = (
+    *("get_item", "put_item", "update_item", "delete_item", "query", "scan"),
+    *("batch_get_item", "batch_write_item", "transact_write_items"),
+)
 _SECRET_NAME = re.compile(r"[\w/+=.@!-]+", re.ASCII)
 
 
@@ -39,13 +45,31 @@ def _encrypt_buckets() -> None:
     FakeBucket.encryption = property(get, put)  # type: ignore[assignment]
 
 
-def _tell_capacity_only_if_asked() -> None:
-    """ConsumedCapacity is in an answer if ReturnConsumedCapacity asks for it."""
+def _read_items_as_dynamodb() -> None:
+    """Keys have the names and types of the table's schema; ConsumedCapacity is told to those who ask for it."""
+    from moto.dynamodb.exceptions import MockValidationException, ProvidedKeyDoesNotExist
     from moto.dynamodb.responses import DynamoHandler
+
+    def check(handler: Any) -> None:
+        table_name, key = handler.body.get("TableName", ""), handler.body.get("Key")
+        if not table_name.startswith("arn:") and not _TABLE_NAME.fullmatch(table_name):
+            raise MockValidationException(
+                f"1 validation error detected: Value '{table_name}' at 'tableName' failed to satisfy constraint: "
+                "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+"
+            )
+        if key is not None:
+            table = handler.dynamodb_backend.get_table(table_name)
+            types = {attribute["AttributeName"]: attribute["AttributeType"] for attribute in table.attr}
+            if {name: next(iter(value), None) for name, value in key.items()} != {
+                name: types[name] for name in table.attribute_keys
+            }:
+                raise ProvidedKeyDoesNotExist
 
     def corrected(operation: Callable[[Any], Any]) -> Callable[[Any], Any]:
         @wraps(operation)
         def answer(handler: Any) -> Any:
+            if "TableName" in handler.body:
+                check(handler)
             result = operation(handler)
             if handler.body.get("ReturnConsumedCapacity", "NONE") == "NONE":
                 result.result.pop("ConsumedCapacity", None)
@@ -53,7 +77,7 @@ def _tell_capacity_only_if_asked() -> None:
 
         return answer
 
-    for name in ("update_item", "batch_get_item", "batch_write_item", "execute_statement", "transact_write_items"):
+    for name in _ITEM_OPERATIONS:
         setattr(DynamoHandler, name, corrected(getattr(DynamoHandler, name)))
 
 
@@ -73,7 +97,7 @@ def _check_secret_names() -> None:
             )
         return create_secret(backend, name, *arguments, **named)
 
-    SecretsManagerBackend.create_secret = checked  # type: ignore[method-assign]
+    SecretsManagerBackend.create_secret = checked  # type: ignore[method-assign, assignment]
 
 
 def _refuse_messages_as_sns() -> None:
@@ -88,6 +112,11 @@ def _refuse_messages_as_sns() -> None:
     def corrected(backend: Any, message: str, arn: str | None, *arguments: Any, **named: Any) -> str:
         if not message:
             raise InvalidParameterValue("Invalid parameter: Empty message")
+        if arn is None and named.get("phone_number") is None:
+            text = "Invalid parameter: TopicArn or TargetArn Reason: no value for required parameter"
+            raise InvalidParameterValue(text)
+        if named.get("message_structure") == "json" and (reason := _why_not_by_protocol(message)):
+            raise InvalidParameterValue(f"Invalid parameter: Message Structure - {reason}")
         if arn is not None and (parts := arn.count(":") + 1) < 6:
             reason = f"An ARN must have at least 6 elements, not {parts}"
             raise InvalidParameterValue(f"Invalid parameter: TopicArn Reason: {reason}")
@@ -105,11 +134,22 @@ def _refuse_messages_as_sns() -> None:
             prefix = "" if text.startswith("Invalid parameter") else "Invalid parameter: "
             raise InvalidParameterValue(prefix + text) from None
 
-    SNSBackend.publish = corrected  # type: ignore[method-assign]
+    SNSBackend.publish = corrected  # type: ignore[method-assign, assignment]
+
+
+def _why_not_by_protocol(message: str) -> str | None:
+    """What is wrong with a message that has a text for each protocol."""
+    try:
+        by_protocol = json.loads(message)
+    except ValueError:
+        return "JSON message body failed to parse"
+    return (
+        None if isinstance(by_protocol, dict) and "default" in by_protocol else "No default entry in JSON message body"
+    )
 
 
 _CORRECTIONS = {
-    "dynamodb": _tell_capacity_only_if_asked,
+    "dynamodb": _read_items_as_dynamodb,
     "s3": _encrypt_buckets,
     "secretsmanager": _check_secret_names,
     "sns": _refuse_messages_as_sns,

@@ -21,11 +21,17 @@ from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.service.integrations.call import TaskCall, TaskError
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import new_request_id, to_json
 
+_NOT_FOUND = {"HeadObject": "NoSuchKeyException", "HeadBucket": "NoSuchBucketException"}
+
 
 class AwsCalls(Protocol):
     """Carries out an operation of any AWS service, named as in botocore's model.  Raises AwsError."""
 
     async def call(self, service: str, operation: str, **members: Any) -> dict[str, Any]: ...
+
+    def offers(self, service: str, operation: str) -> bool:
+        """Whether there is anything here that carries it out."""
+        ...
 
 
 async def make(calls: AwsCalls, operation: OperationModel, call: TaskCall, **defaults: str) -> dict[str, Any]:
@@ -41,7 +47,7 @@ async def make(calls: AwsCalls, operation: OperationModel, call: TaskCall, **def
         raise TaskError("States.Runtime", f"The field '{unknown[0]}' is not supported by Step Functions")
     if service == "sqs":
         for name in shape.required_members if shape is not None else ():
-            if name not in members:
+            if members.get(name, "") == "":
                 message = f"The request must contain the parameter {name}."
                 raise AwsError("MissingParameter", message, status=400)
     await call.authorize(operation, members)
@@ -78,6 +84,8 @@ def to_output(shape: Shape | None, value: Any, *, milliseconds: bool) -> Json:
     Times are ISO 8601 text in calls of the SDK, and `milliseconds` since the epoch in Step Functions' own
     integrations.
     """
+    if shape is None:  # an operation without output
+        return {}
     if isinstance(shape, StructureShape) and isinstance(value, Mapping):
         return {
             _pascal(name): to_output(shape.members.get(name), item, milliseconds=milliseconds)
@@ -88,7 +96,7 @@ def to_output(shape: Shape | None, value: Any, *, milliseconds: bool) -> Json:
         return [to_output(shape.member, item, milliseconds=milliseconds) for item in value]
     if isinstance(shape, MapShape) and isinstance(value, Mapping):
         return {key: to_output(shape.value, item, milliseconds=milliseconds) for key, item in value.items()}
-    if shape is not None and shape.type_name == "timestamp":
+    if shape.type_name == "timestamp":
         return _time(value, milliseconds)
     if isinstance(value, bytes | bytearray):
         try:
@@ -103,11 +111,14 @@ def refused_by_sdk(service: str, operation: OperationModel, error: AwsError) -> 
 
     `service` is the name that the AWS SDK for Java 2 has for the service (`Sfn`, `S3`, `DynamoDb`).
     """
-    name = _modelled_name(operation, error) or f"{service}Exception"
-    details = f"Service: {service}, Status Code: {error.status or 400}, Request ID: {new_request_id()}"
+    name, message = _modelled_name(operation, error) or f"{service}Exception", error.message
+    if operation.http["method"] == "HEAD":
+        # An answer without a body: the SDK goes by its status, and has no message.
+        name, message = _NOT_FOUND.get(operation.name, name) if error.status == 404 else name, "null"
+    details = f"Service: {service}, Status Code: {_status(operation, error)}, Request ID: {new_request_id()}"
     if service == "S3":  # its answers have a second id, x-amz-id-2
         details += f", Extended Request ID: {base64.b64encode(secrets.token_bytes(56)).decode()}"
-    return TaskError(f"{service}.{name}", f"{error.message} ({details}) (SDK Attempt Count: 1)")
+    return TaskError(f"{service}.{name}", f"{message} ({details}) (SDK Attempt Count: 1)")
 
 
 def refused(prefix: str, service: str, operation: OperationModel, error: AwsError) -> TaskError:
@@ -118,7 +129,7 @@ def refused(prefix: str, service: str, operation: OperationModel, error: AwsErro
     """
     name = _modelled_name(operation, error) or f"{service.removesuffix('v2')}Exception"
     details = (
-        f"Service: {service}; Status Code: {error.status or 400}; Error Code: {error.code}; "
+        f"Service: {service}; Status Code: {_status(operation, error)}; Error Code: {error.code}; "
         f"Request ID: {new_request_id()}; Proxy: null"
     )
     return TaskError(f"{prefix}.{name}", f"{error.message} ({details})")
@@ -132,11 +143,29 @@ def sdk_name(service_id: str) -> str:
 
 def _modelled_name(operation: OperationModel, error: AwsError) -> str | None:
     """The exception that the SDK throws for an error that the service's model knows, with any of its operations."""
+    shape = _error_shape(operation, error)
+    if shape is None:
+        return None
+    name: str = shape.name
+    return name if name.endswith("Exception") else f"{name}Exception"
+
+
+def _status(operation: OperationModel, error: AwsError) -> int:
+    """The HTTP status of a refusal: the JSON protocol has one for all, REST those of the model."""
+    if error.status is not None:
+        return error.status
+    shape = _error_shape(operation, error)
+    if shape is None or operation.service_model.metadata["protocol"] == "json":
+        return 400
+    status: int = shape.metadata.get("error", {}).get("httpStatusCode", 400)
+    return status
+
+
+def _error_shape(operation: OperationModel, error: AwsError) -> Shape | None:
     codes = (error.code, error.members.get(QUERY_ERROR_CODE))
     for shape in _error_shapes(operation.service_model.service_name):
         if shape.metadata.get("error", {}).get("code", shape.name) in codes or shape.name in codes:
-            name: str = shape.name
-            return name if name.endswith("Exception") else f"{name}Exception"
+            return shape
     return None
 
 

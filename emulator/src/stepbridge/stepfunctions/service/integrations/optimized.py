@@ -54,7 +54,9 @@ class ServiceTask:
         try:
             answer = await make(self._calls, operation, call)
         except AwsError as error:
-            if action.service == "sqs" and not await _has_address(host := urlsplit(call.parameters["QueueUrl"]).hostname):
+            if action.service == "sqs" and not await _has_address(
+                host := urlsplit(call.parameters["QueueUrl"]).hostname
+            ):
                 message = f"Unable to execute HTTP request: {host}: Name or service not known"
                 raise TaskError("SQS.SdkClientException", message) from None
             raise refused(action.error_prefix, action.sdk_service, operation, error) from None
