@@ -10,12 +10,14 @@ import io
 import logging
 import os
 import re
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from stepbridge.api.http import HttpRequest, HttpResponse
+from stepbridge.api.iam_journal import IamJournal
 from stepbridge.api.moto_corrections import correct
 from stepbridge.api.queue_arrivals import tell_of_arrivals
 from stepbridge.api.schedule_changes import tell_of_rules, tell_of_schedules
@@ -27,6 +29,7 @@ T = TypeVar("T")
 
 # ReceiveMessage may wait for 20 seconds, and waits on its thread.  Threads are made when they are needed.
 _WSGI_THREADS = 64
+_KEEP_SECONDS = 5.0
 _ACTION = re.compile(rb"(?:^|&)Action=(\w+)")
 
 
@@ -39,8 +42,11 @@ class MotoBackend:
     def __init__(self, account: str) -> None:
         self._account = account
         self._threads = ThreadPoolExecutor(_WSGI_THREADS, thread_name_prefix="moto")
-        self._application: Callable[..., Any] | None = None
+        self._application: Callable[..., Any] = _not_loaded
+        self._loading = threading.Lock()
         self.iam_revision = 0
+        self._iam_journal: IamJournal | None = None
+        self._iam_changes: list[HttpRequest] = []
         self._on_queue_message: Callable[[str, float], object] | None = None
         self._on_schedule_change: Callable[[], object] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -55,7 +61,14 @@ class MotoBackend:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def handle_blocking(self, request: HttpRequest) -> HttpResponse:
-        """Answer one request on this thread."""
+        """Answer one request on this thread, which is not the event loop's."""
+        self._load()
+        answer = self._carry_out(request)
+        if answer.status < 300 and _changes_iam(request):
+            self._keep_iam_change(request)
+        return answer
+
+    def _carry_out(self, request: HttpRequest) -> HttpResponse:
         started: dict[str, Any] = {}
 
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
@@ -63,7 +76,7 @@ class MotoBackend:
             started["headers"] = headers
 
         try:
-            chunks = self._load()(_wsgi_environ(request), start_response)
+            chunks = self._application(_wsgi_environ(request), start_response)
             try:
                 body = b"".join(chunks)
             finally:
@@ -75,8 +88,6 @@ class MotoBackend:
             return HttpResponse(
                 500, {"content-type": "text/plain"}, b"moto failed to answer; stepbridge's log tells why"
             )
-        if _changes_iam(request):
-            self.iam_revision += 1
         dropped = ("connection", "transfer-encoding", "content-length")
         headers = {name.lower(): value for name, value in started["headers"] if name.lower() not in dropped}
         if request.method == "HEAD":
@@ -87,6 +98,22 @@ class MotoBackend:
             # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html#API_GetSecretValue_Errors
             status = 400
         return HttpResponse(status, headers, body)
+
+    def remember_iam(self, journal: IamJournal) -> None:
+        """Begin with the roles and policies of `journal`, and keep in it what changes."""
+        self._loop = asyncio.get_running_loop()
+        self._iam_journal = journal
+        self._iam_changes = journal.requests()
+        self.iam_revision = len(self._iam_changes)
+
+    def _keep_iam_change(self, request: HttpRequest) -> None:
+        self.iam_revision += 1
+        if self._iam_journal is not None and self._loop is not None and not self._loop.is_closed():
+            keeping = asyncio.run_coroutine_threadsafe(self._iam_journal.keep(request), self._loop)
+            try:
+                keeping.result(_KEEP_SECONDS)
+            except (TimeoutError, CancelledError):  # stepbridge is stopping
+                keeping.cancel()
 
     def tell_queue_messages(self, listener: Callable[[str, float], object]) -> None:
         """Call `listener` on this event loop for each message that comes into a queue of SQS from now on.
@@ -113,8 +140,10 @@ class MotoBackend:
         if self._loop is not None and self._on_schedule_change is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._on_schedule_change)
 
-    def _load(self) -> Callable[..., Any]:
-        if self._application is None:
+    def _load(self) -> None:
+        with self._loading:
+            if self._application is not _not_loaded:
+                return
             os.environ["MOTO_ACCOUNT_ID"] = self._account  # read once, at moto's import
             os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"  # AWSLambdaBasicExecutionRole and the like
             from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -130,7 +159,13 @@ class MotoBackend:
                 return create_backend_app(service)
 
             self._application = DomainDispatcherApplication(create_application)
-        return self._application
+            for request in self._iam_changes:
+                self._carry_out(request)
+            self._iam_changes.clear()
+
+
+def _not_loaded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+    raise RuntimeError("moto is not loaded")
 
 
 def _changes_iam(request: HttpRequest) -> bool:
