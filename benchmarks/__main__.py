@@ -3,10 +3,7 @@
 import importlib
 import sys
 
-ALL = (
-    "stepfunctions",
-    "loop",
-)
+ALL = ("stepfunctions", "loop", "broker", "rules")
 
 for name in sys.argv[1:] or ALL:
     if name not in ALL:
