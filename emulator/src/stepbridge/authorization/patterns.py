@@ -46,21 +46,26 @@ class Context:
     def __init__(self, values: Mapping[str, tuple[str, ...]], opaque: Iterable[str] = ()) -> None:
         self.values = dict(values)
         self.opaque = frozenset(opaque)
-        self._folded = {name.lower(): name for name in self.values}
+        self._folded: dict[str, str] | None = None  # only when it is needed: there is a context for each device
 
     def get(self, key: str) -> tuple[str, ...] | None:
         """The values of a condition key, or None if the request has no such key."""
         values = self.values.get(key)
-        if values is None and (name := self._folded.get(key.lower())) is not None:
+        if values is None and (name := self._any_case(key)) is not None:
             values = self.values[name]
         return values
 
     def substitute(self, variable: Variable) -> str | None:
         """What stands in the place of a variable, or None if it cannot be resolved."""
-        name = variable.name if variable.name in self.values else self._folded.get(variable.name.lower())
+        name = variable.name if variable.name in self.values else self._any_case(variable.name)
         if name is None or name in self.opaque or len(self.values[name]) != 1:
             return variable.default
         return self.values[name][0]
+
+    def _any_case(self, key: str) -> str | None:
+        if self._folded is None:
+            self._folded = {name.lower(): name for name in self.values}
+        return self._folded.get(key.lower())
 
 
 class Glob:

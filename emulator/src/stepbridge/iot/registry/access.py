@@ -29,7 +29,6 @@ class _Standing:
 
     policies: tuple[Policy, ...]
     context: Context
-    connect_context: Context
     by_action: dict[str, tuple[Policy, ...]] = field(default_factory=dict)
     decisions: dict[tuple[str, str], Decision] = field(default_factory=dict)
 
@@ -82,11 +81,13 @@ class RegistryAccess(Access):
         standing = self._standings.get(connection)
         if standing is None:
             standing = self._standing(connection)
+        if action == "iot:Connect":  # once in a connection's life: nothing of it is worth its memory
+            return self._decide(standing, action, resource, self.connection_context(connection, connecting=True))
         decision = standing.decisions.get((action, resource))
         if decision is None:
             if len(standing.decisions) >= _MOST_DECISIONS:
                 standing.decisions.clear()
-            decision = standing.decisions[action, resource] = self._decide(standing, action, resource)
+            decision = standing.decisions[action, resource] = self._decide(standing, action, resource, standing.context)
         return decision
 
     async def prepare(self, access_key: str) -> None:
@@ -146,8 +147,7 @@ class RegistryAccess(Access):
             last_will_topic=will,
         )
 
-    def _decide(self, standing: _Standing, action: str, resource: str) -> Decision:
-        context = standing.connect_context if action == "iot:Connect" else standing.context
+    def _decide(self, standing: _Standing, action: str, resource: str, context: Context) -> Decision:
         request = Request(action, self._arn(resource), context)
         policies = standing.by_action.get(action)
         if policies is None:
@@ -166,7 +166,6 @@ class RegistryAccess(Access):
         standing = _Standing(
             policies=tuple(compiled(name, document) for name, document in effective),
             context=self.connection_context(connection, connecting=False),
-            connect_context=self.connection_context(connection, connecting=True),
         )
         while len(self._standings) >= _MOST_CONNECTIONS:
             self._standings.popitem(last=False)
