@@ -70,7 +70,7 @@ def _request(resources: dict[str, Any], sections: dict[str, Any]) -> dict[str, A
     }
 
 
-ROLE = {
+ROLE: dict[str, Any] = {
     "Type": "AWS::IAM::Role",
     "Properties": {
         "AssumeRolePolicyDocument": {
@@ -78,7 +78,7 @@ ROLE = {
             "Statement": [
                 {
                     "Effect": "Allow",
-                    "Principal": {"Service": ["lambda.amazonaws.com", "states.amazonaws.com"]},
+                    "Principal": {"Service": ["lambda.amazonaws.com", "states.amazonaws.com", "iot.amazonaws.com"]},
                     "Action": "sts:AssumeRole",
                 }
             ],

@@ -77,14 +77,13 @@ class ThingType(ResourceType):
 
 
 class ThingGroup(ResourceType):
-    """AWS::IoT::ThingGroup."""
+    """AWS::IoT::ThingGroup.  Dynamic groups, those with a QueryString, are not supported."""
 
     type_name = "AWS::IoT::ThingGroup"
     service = "iot"
     properties: ClassVar[Mapping[str, Property]] = {
         **shaped("CreateThingGroup", "ThingGroupName=thingGroupName", "ParentGroupName=parentGroupName", replace=True),
         **shaped("CreateThingGroup", "ThingGroupProperties=thingGroupProperties"),
-        **shaped("CreateDynamicThingGroup", "QueryString=queryString", replace=True),
         "Tags": Property(kind=Kind.TAGS),
     }
     attributes = frozenset({"Arn", "Id"})
@@ -93,9 +92,8 @@ class ThingGroup(ResourceType):
         members = self.members(properties)
         name = members.pop("thingGroupName", None) or self.generated_name(128)
         await self.refuse_taken(name, "DescribeThingGroup", thingGroupName=name)
-        operation = "CreateDynamicThingGroup" if "queryString" in members else "CreateThingGroup"
         tags = {"tags": self.tag_list(properties)} if self.tags(properties) else {}
-        created = await self.call(operation, thingGroupName=name, **tags, **members)
+        created = await self.call("CreateThingGroup", thingGroupName=name, **tags, **members)
         return Made(name, {"Arn": created["thingGroupArn"], "Id": created["thingGroupId"]})
 
     async def update(self, made: Made, old: Properties, new: Properties) -> Made:
@@ -104,8 +102,7 @@ class ThingGroup(ResourceType):
         return made
 
     async def delete(self, made: Made, properties: Properties) -> None:
-        operation = "DeleteDynamicThingGroup" if "QueryString" in properties else "DeleteThingGroup"
-        await self.call(operation, thingGroupName=made.physical_id)
+        await self.call("DeleteThingGroup", thingGroupName=made.physical_id)
 
 
 class Policy(ResourceType):

@@ -65,11 +65,10 @@ class Function(ResourceType):
         ),
         **shaped("PutFunctionConcurrency", "ReservedConcurrentExecutions"),
         "Code": Property(kind=Kind.FREE, required=True),
-        "RecursiveLoop": Property("PutFunctionRecursionConfig.RecursiveLoop"),
         "Tags": Property(kind=Kind.TAGS),
     }  # fmt: skip
     attributes = frozenset({"Arn"})
-    _APART = frozenset({"ReservedConcurrentExecutions", "RecursiveLoop"})
+    _APART = frozenset({"ReservedConcurrentExecutions"})
     _CODE = frozenset({"S3Bucket", "S3Key", "S3ObjectVersion", "ZipFile", "ImageUri", "SourceKMSKeyArn"})
 
     @classmethod
@@ -147,10 +146,6 @@ class Function(ResourceType):
                 )
             else:
                 await self.call("DeleteFunctionConcurrency", FunctionName=name)
-        if old.get("RecursiveLoop", "Terminate") != new.get("RecursiveLoop", "Terminate"):
-            await self.call(
-                "PutFunctionRecursionConfig", FunctionName=name, RecursiveLoop=new.get("RecursiveLoop", "Terminate")
-            )
 
 
 # What a property becomes when an update takes it out of the template.
@@ -357,35 +352,4 @@ class LayerVersion(ResourceType):
         await self.call("DeleteLayerVersion", LayerName=layer, VersionNumber=int(version))
 
 
-class Url(ResourceType):
-    """AWS::Lambda::Url."""
-
-    type_name = "AWS::Lambda::Url"
-    service = "lambda"
-    properties: ClassVar[Mapping[str, Property]] = {
-        **shaped("CreateFunctionUrlConfig", "TargetFunctionArn=FunctionName", "AuthType", required=True),
-        **shaped("CreateFunctionUrlConfig", "Qualifier", replace=True),
-        **shaped("CreateFunctionUrlConfig", "Cors", "InvokeMode"),
-    }
-    attributes = frozenset({"FunctionArn", "FunctionUrl"})
-
-    async def create(self, properties: Properties) -> Made:
-        return self._made(await self.call("CreateFunctionUrlConfig", **self.members(properties)))
-
-    async def update(self, made: Made, old: Properties, new: Properties) -> Made:
-        return self._made(await self.call("UpdateFunctionUrlConfig", **self.members(new)))
-
-    async def delete(self, made: Made, properties: Properties) -> None:
-        await self.call(
-            "DeleteFunctionUrlConfig",
-            **self.members(
-                {name: value for name, value in properties.items() if name in {"TargetFunctionArn", "Qualifier"}}
-            ),
-        )
-
-    def _made(self, answer: dict[str, Any]) -> Made:
-        arn = answer["FunctionArn"]
-        return Made(arn, {"FunctionArn": arn, "FunctionUrl": answer["FunctionUrl"]})
-
-
-TYPES = (Alias, EventInvokeConfig, EventSourceMapping, Function, LayerVersion, Permission, Url, Version)
+TYPES = (Alias, EventInvokeConfig, EventSourceMapping, Function, LayerVersion, Permission, Version)
