@@ -8,6 +8,7 @@ from stepbridge.settings import Settings
 from stepbridge.stepfunctions.service.activities import Activities
 from stepbridge.stepfunctions.service.history import History
 from stepbridge.stepfunctions.service.integrations import TaskIntegrations
+from stepbridge.stepfunctions.service.integrations.http_task import HttpTask
 from stepbridge.stepfunctions.service.machines import Machines, Revision
 from stepbridge.stepfunctions.service.redrives import Redrives
 from stepbridge.stepfunctions.service.runner import ExecutionRunner
@@ -37,6 +38,8 @@ class Core(Service):
         self._clock = clock
         self._trace = trace
         self._integrations = integrations
+        if integrations.calls is not None:
+            integrations.add("http:invoke", HttpTask(integrations.calls, clock, settings.region))
         self._sealer = Sealer(store)
         self._tags = Tags(store)
         self._machines = Machines(store)
