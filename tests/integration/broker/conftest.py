@@ -307,6 +307,7 @@ class World:
         import socket
 
         plain = socket.create_connection(("127.0.0.1", port or self.port), timeout=TIMEOUT)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         wrapped = (context or self.tls(identity or self.device)).wrap_socket(plain, server_hostname="localhost")
         raw = Raw(wrapped, version)
         self._sockets.append(raw)

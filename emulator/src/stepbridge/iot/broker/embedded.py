@@ -239,6 +239,7 @@ class EmbeddedCore:
             self.records.retain(message)
         recipients = self.subscriptions.match(message.topic)
         stored = 0
+        waiting: set[EmbeddedSession] = set()  # for the message under the id `stored`
         chosen = [self._choose(group.in_turn()) for group in recipients.groups] if recipients.groups else []
         for session, subscription in (*recipients.sessions, *chosen) if chosen else recipients.sessions:
             if subscription.no_local and message.client_id == session.client_id:
@@ -248,7 +249,10 @@ class EmbeddedCore:
                 if session.subscriber is not None:
                     session.subscriber.deliver(message, 0, retain, 0)
             elif session.durable:
-                stored = stored or self.records.save_message(message)
+                if not stored or session in waiting:  # by a shared subscription a session may get it once more
+                    stored = self.records.save_message(message)
+                    waiting.clear()
+                waiting.add(session)
                 session.offer(message, retain, stored)
             else:
                 session.offer(message, retain, 0)

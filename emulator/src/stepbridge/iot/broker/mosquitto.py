@@ -179,7 +179,7 @@ class MosquittoCore:
             await previous
         session = self._sessions.get(opening.client_id)
         if session is not None and (opening.clean_start or session.version != opening.version):
-            self.end(session, with_link=True)  # Mosquitto forgets it at the CONNECT with Clean Start
+            self.end(session, with_link=True)  # connect() lets Mosquitto forget it
             session = None
         resumed = session is not None
         if session is None:
@@ -189,16 +189,29 @@ class MosquittoCore:
             session.timer.cancel()
         session.attach(subscriber)
         current = session
-        try:
-            link = await Link.open(
+
+        lasts, upstream_id = session.durable, session.upstream_id
+
+        async def connect() -> Link:
+            # Never with Clean Start if it is to last: Mosquitto 2.0 does not write such a session to disk, even if it
+            # has an expiry.
+            return await Link.open(
                 self._endpoint,
-                session.upstream_id,
-                clean_start=not resumed,
-                expiry=_KEPT if session.durable else 0,
+                upstream_id,
+                clean_start=not lasts,
+                expiry=_KEPT if lasts else 0,
                 receive_maximum=_RECEIVE_MAXIMUM,
                 arrived=lambda packet: current.arrived(packet),
                 lost=lambda reason: current.lost(reason),
             )
+
+        try:
+            link = await connect()
+            if link.session_present and not resumed:  # what Mosquitto has is another session, which is over
+                link.disconnect(forget=True)
+                await link.closed
+                session.attach(subscriber)
+                link = await connect()
         except BaseException:
             session.subscriber = None
             if resumed:

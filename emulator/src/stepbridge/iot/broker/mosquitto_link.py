@@ -1,8 +1,10 @@
 """A connection to Mosquitto: a client's side of MQTT 5 over TLS, on our own codec.
 
-What Mosquitto says is safe once Mosquitto has written it to disk.  It does so (`autosave_on_changes`, see
-:mod:`~stepbridge.iot.broker.mosquitto_process`) before it looks at its sockets again, so whoever has an answer to
-PINGREQ that was sent after PUBACK knows that the message is on disk.  That is when :meth:`Link.publish` is done.
+A message is safe once Mosquitto has written it to disk.  After a change it does so before it looks at its sockets again
+(`autosave_on_changes`, see :mod:`~stepbridge.iot.broker.mosquitto_process`), so whoever has the answer to a PINGREQ
+knows that what was acknowledged before is on disk.  But Mosquitto does not count as a change what it hands to clients
+that are connected; a retained message is one in any case.  So :meth:`Link.save` publishes one, on a topic that nobody
+else uses, and then sends PINGREQ.
 """
 
 import asyncio
@@ -20,9 +22,11 @@ from stepbridge.iot.mqtt.codec import Decoder, encode
 from stepbridge.iot.mqtt.packets import Property
 from stepbridge.iot.mqtt.reason import ProtocolError, ReasonCode
 
-CONNECT_TIMEOUT = 10  # seconds until Mosquitto must have answered
+_CONNECT_TIMEOUT = 10  # seconds until Mosquitto must have answered
+_CLOSE_TIMEOUT = 5  # seconds for it to close a connection
 _LARGEST_PACKET = 200_000  # bytes; a message of AWS IoT Core with what we add to it
 _REFUSAL = 0x80
+_CHANGE = p.Publish("$stepbridge/saved", b"-", retain=True)
 _KEEP_ALIVE_PROBES = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 
@@ -103,7 +107,7 @@ class Link(asyncio.Protocol):
             connecting.cancel()
             link.abort()
 
-        timer = clock.call_at(clock.now() + CONNECT_TIMEOUT, give_up)
+        timer = clock.call_at(clock.now() + _CONNECT_TIMEOUT, give_up)
         try:
             await connecting
             await link._begin(client_id, clean_start, expiry, receive_maximum)
@@ -197,18 +201,28 @@ class Link(asyncio.Protocol):
         self._pings.append(answered)
         self._write(p.Pingreq())
 
+    def save(self, saved: Callable[[], object]) -> None:
+        """Call `saved` when all that Mosquitto has acknowledged is on its disk."""
+        self._write(_CHANGE)
+        self.ping(saved)
+
     def unsent(self) -> list[Unsent]:
         """After a loss: the messages that may not have arrived, in order."""
         return [*self._unsaved, *self._unacknowledged.values(), *self._waiting]
 
     def disconnect(self, *, forget: bool = False) -> None:
-        """Say farewell; with `forget`, Mosquitto is to drop the session.  `closed` tells the end."""
+        """Say farewell; with `forget`, Mosquitto is to drop the session.
+
+        `closed` is done when Mosquitto has closed the connection, and so has worked off all that was sent.
+        """
         if self._leaving:
             return
         self._leaving = True
+        clock = SystemClock()
+        timer = clock.call_at(clock.now() + _CLOSE_TIMEOUT, self.abort)
+        self.closed.add_done_callback(lambda done: timer.cancel())
         self._write(p.Disconnect(0, {Property.SESSION_EXPIRY_INTERVAL: 0} if forget else p.NO_PROPERTIES))
         self._flush()
-        self._transport.close()
 
     def abort(self) -> None:
         """Close at once."""
@@ -220,7 +234,8 @@ class Link(asyncio.Protocol):
     def _handle(self, packet: p.Packet) -> None:
         match packet:
             case p.Publish():
-                self._arrived(packet)
+                if not self._leaving:
+                    self._arrived(packet)
             case p.Puback():
                 self._acknowledged(packet)
             case p.Pingresp() if self._pings:
@@ -248,21 +263,21 @@ class Link(asyncio.Protocol):
             self._send(*self._waiting.popleft())
 
     def _save(self) -> None:
-        """One PINGREQ for all that was acknowledged while the last was on its way."""
+        """Once for all that was acknowledged while the last time was on its way."""
         if self._saving:
             return
         self._saving = True
-        saved = len(self._unsaved)
+        count = len(self._unsaved)
 
-        def answered() -> None:
+        def saved() -> None:
             self._saving = False
-            for _, done in self._unsaved[:saved]:
+            for _, done in self._unsaved[:count]:
                 finish(done)
-            del self._unsaved[:saved]
+            del self._unsaved[:count]
             if self._unsaved:
                 self._save()
 
-        self.ping(answered)
+        self.save(saved)
 
     def _send(self, packet: p.Publish, done: Done | None) -> None:
         if packet.qos:

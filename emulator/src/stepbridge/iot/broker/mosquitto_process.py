@@ -45,6 +45,7 @@ autosave_interval 1
 
 max_inflight_messages 0
 max_queued_messages 0
+set_tcp_nodelay true
 sys_interval 0
 
 log_dest stderr

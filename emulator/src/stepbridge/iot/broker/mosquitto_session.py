@@ -261,6 +261,12 @@ class MosquittoSession:
         return asyncio.get_running_loop().create_future()
 
     def _changed(self, done: "asyncio.Future[None]", codes: Sequence[int]) -> None:
+        if self.durable and self.link is not None:
+            self.link.save(lambda: self._changed_safely(done, codes))
+        else:
+            self._changed_safely(done, codes)
+
+    def _changed_safely(self, done: "asyncio.Future[None]", codes: Sequence[int]) -> None:
         self._changing -= 1
         refusals = [code for code in codes if code >= _REFUSAL]
         if done.done():

@@ -65,7 +65,7 @@ class SharedSubscriptions:
         if link is None:
             return None  # _opened() will
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._subscribe(link, topic_filter, lambda codes: finish(done))
+        self._subscribe(link, topic_filter, lambda codes: link.save(lambda: finish(done)))
         return done
 
     def leave(self, session: MosquittoSession, written: str) -> None:
