@@ -31,8 +31,10 @@ from stepbridge.iot.rules.service import TopicRuleService
 from stepbridge.iot.shadows import Shadows, ShadowService
 from stepbridge.schedules import Schedules
 from stepbridge.settings import Settings
+from stepbridge.stepfunctions.local import PORT as STEP_FUNCTIONS_LOCAL_PORT
+from stepbridge.stepfunctions.local import LocalOptions
 from stepbridge.stepfunctions.service import StepFunctionsService
-from stepbridge.stepfunctions.service.integrations import TaskIntegrations
+from stepbridge.stepfunctions.service.integrations import LambdaInvoker, Mocks, RemoteFunctions, TaskIntegrations
 from stepbridge.store import Store
 from stepbridge.trace import Trace
 
@@ -57,13 +59,17 @@ class Emulator:
         self.trace = Trace(self.clock)
         self._exit = AsyncExitStack()
         self._http_port = 0
+        self._local_port = 0
         self._mqtt_port = 0
 
     @property
     def url(self) -> str:
         """Where clients reach the AWS APIs."""
+        return self._url(self._http_port)
+
+    def _url(self, port: int) -> str:
         host = _ANY_ADDRESS.get(self.settings.host, self.settings.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self._http_port}"
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     @property
     def hostname(self) -> str:
@@ -75,6 +81,7 @@ class Emulator:
         """Where everything is, as `--ready-file` gets it."""
         return {
             "http": self.url,
+            **({"step_functions_local": self._url(self._local_port)} if self._local_port else {}),
             "mqtt_host": self.hostname,
             "mqtt_port": self._mqtt_port,
             "root_ca": str(self.authority.root_ca_path),
@@ -149,6 +156,8 @@ class Emulator:
         states: list[StepFunctionsService] = []
         if settings.step_functions_endpoint is None:
             integrations = TaskIntegrations(lambda_service.functions, calls, permissions)
+            if (local := settings.step_functions_local) is not None:
+                integrations = self._local_integrations(local, store, dispatcher, moto, lambda_service.functions)
             states.append(StepFunctionsService(settings, store, clock, trace, integrations))
             dispatcher.register(*states)
         else:
@@ -183,10 +192,22 @@ class Emulator:
             self._exit.push_async_callback(part.stop)
             await part.start()
         self._mqtt_port = broker.ports[0]
-        server = HttpServer(api.application, listener)
+        listeners = [listener]
+        if settings.step_functions_local is not None:
+            listeners.append(self._listen("Step Functions Local's", STEP_FUNCTIONS_LOCAL_PORT))
+            self._local_port = listeners[-1].getsockname()[1]
+        server = HttpServer(api.application, *listeners)
         await server.start()
         self._exit.push_async_callback(server.stop)
         self._exit.callback(api.close)
+
+    def _local_integrations(
+        self, local: LocalOptions, store: Store, dispatcher: Dispatcher, moto: MotoBackend, functions: LambdaInvoker
+    ) -> TaskIntegrations:
+        """What tasks call where this stands in for Step Functions Local, which knows of no roles."""
+        calls = AwsCalls(self.settings, dispatcher, moto, lambda: self.url, elsewhere=local.endpoints)
+        invoker = RemoteFunctions(calls) if "lambda" in local.endpoints else functions
+        return TaskIntegrations(invoker, calls, mocks=Mocks(store, local.mocks), wait_time_scale=local.wait_time_scale)
 
     def _server_context(self) -> ssl.SSLContext:
         certificate, key = self.authority.server_ssl_files()

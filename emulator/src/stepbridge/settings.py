@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stepbridge.stepfunctions.local import LocalOptions
 
 DEFAULT_ACCOUNT = "123456789012"
 DEFAULT_REGION = "us-east-1"
@@ -18,6 +22,7 @@ class Settings:
     `mqtt_host` is the address that devices come in by, where that is not `host`.  `hostnames` are names by which the
     emulator is known beside localhost: its certificate has them, and the first is the one that clients are told.
     `step_functions_endpoint` is the URL of what runs the executions, where that is not this emulator.
+    `step_functions_local` makes it stand in for AWS Step Functions Local, with these options.
     `broker` is what keeps MQTT sessions and messages: `embedded`; `mosquitto`, which is then started; or
     `mqtts://host:port`, a Mosquitto that runs there, is trusted if `broker_ca` vouches for it, and gets the certificate
     `broker_cert` with the key `broker_key` (PEM files).
@@ -36,6 +41,7 @@ class Settings:
     mqtt_host: str | None = None
     hostnames: tuple[str, ...] = ()
     step_functions_endpoint: str | None = None
+    step_functions_local: "LocalOptions | None" = None
     broker: str = "embedded"
     broker_ca: Path | None = None
     broker_cert: Path | None = None

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from stepbridge.api.access_checks import refusal
 from stepbridge.api.dispatch import Dispatcher
 from stepbridge.api.errors import AwsError
-from stepbridge.api.foreign import named_operation, refused_operation
+from stepbridge.api.foreign import caller_identity, named_operation, refused_operation
 from stepbridge.api.http import HttpRequest, HttpResponse
 from stepbridge.api.models import service_model, service_of_signing_name
 from stepbridge.api.moto_backend import MotoBackend
@@ -171,6 +171,8 @@ class Api:
                     await self._permissions.require(session, *named)
                 except AwsError as error:
                     return refused_operation(request, named[0], error, request_id)
+                if named[0].name == "GetCallerIdentity":
+                    return caller_identity(named[0], session, request_id)
         return await self._moto.handle(request)
 
     async def _own(
@@ -184,10 +186,12 @@ class Api:
         protocol = protocol_of(service_name)
         operation = None
         try:
-            if credential is None and not request.path.startswith(_UNSIGNED_PATH):
+            # Step Functions Local answers requests that are not signed, or for whatever region.
+            anyone = self._settings.step_functions_local is not None and service_name == "stepfunctions"
+            if credential is None and not anyone and not request.path.startswith(_UNSIGNED_PATH):
                 raise AwsError("MissingAuthenticationTokenException", "Missing Authentication Token", status=403)
             access_key, region = credential.group(1, 2) if credential else (None, self._settings.region)
-            if region != self._settings.region:
+            if region != self._settings.region and not anyone:
                 # What AWS answers to a request signed for another region than the endpoint's.
                 raise AwsError(
                     "InvalidSignatureException",

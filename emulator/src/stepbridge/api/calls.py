@@ -18,17 +18,29 @@ from stepbridge.api.moto_offer import moto_offers
 from stepbridge.api.service import Caller, Members
 from stepbridge.settings import Settings
 
+# A function may run for 15 minutes: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+_ANSWER_SECONDS = 920
+
 
 class AwsCalls:
-    """Carries out operations of any AWS service, as the emulator's account in its region."""
+    """Carries out operations of any AWS service, as the emulator's account in its region.
+
+    `endpoint` is the emulator's URL; `elsewhere` has the URLs of services, by their names, that are not its own.
+    """
 
     def __init__(
-        self, settings: Settings, dispatcher: Dispatcher, moto: MotoBackend, endpoint: Callable[[], str]
+        self,
+        settings: Settings,
+        dispatcher: Dispatcher,
+        moto: MotoBackend,
+        endpoint: Callable[[], str],
+        elsewhere: Mapping[str, str] | None = None,
     ) -> None:
         self._settings = settings
         self._endpoint = endpoint
         self._dispatcher = dispatcher
         self._moto = moto
+        self._elsewhere = elsewhere or {}
         self._clients: dict[str, Any] = {}
         self.caller = Caller(settings.account, settings.region)
 
@@ -36,6 +48,8 @@ class AwsCalls:
         """Whether there is anything here that carries out `operation` of `service`."""
         if not has_operation(service, operation):
             return False
+        if service in self._elsewhere:
+            return True
         if self._dispatcher.offers(service):
             return self._dispatcher.offers_operation(service, operation)
         return moto_offers(service, operation)
@@ -47,7 +61,7 @@ class AwsCalls:
         """
         if not has_operation(service, operation):
             raise AwsError("UnknownOperationException", f"{service} has no operation {operation}", status=400)
-        if self._dispatcher.offers(service):
+        if service not in self._elsewhere and self._dispatcher.offers(service):
             return await self._dispatcher.call(operation_model(service, operation), self.caller, members)
         return await self._moto.on_thread(self._call_moto, service, operation, members)
 
@@ -84,10 +98,14 @@ class AwsCalls:
             client = self._session.create_client(
                 service,
                 region_name=self._settings.region,
-                endpoint_url=self._endpoint(),  # for the URLs in answers; never dialled, before-send answers
-                config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+                # The emulator's own is for the URLs in answers; it is never dialled, before-send answers.
+                endpoint_url=self._elsewhere.get(service) or self._endpoint(),
+                config=Config(
+                    retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, read_timeout=_ANSWER_SECONDS
+                ),
             )
-            client.meta.events.register("before-send", self._send)
+            if service not in self._elsewhere:
+                client.meta.events.register("before-send", self._send)
             self._clients[service] = client
         return self._clients[service]
 

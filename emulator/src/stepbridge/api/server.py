@@ -25,9 +25,9 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """Serves an ASGI application on a bound socket."""
+    """Serves an ASGI application on bound sockets."""
 
-    def __init__(self, application: ASGIApp, listener: socket.socket) -> None:
+    def __init__(self, application: ASGIApp, *listeners: socket.socket) -> None:
         config = uvicorn.Config(
             application,
             loop="none",
@@ -41,12 +41,12 @@ class HttpServer:
             timeout_keep_alive=75,
         )
         self._server = _Server(config)
-        self._listener = listener
+        self._listeners = listeners
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Return when connections are accepted (the socket listens already, so none is refused before)."""
-        self._task = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+        """Return when connections are accepted (the sockets listen already, so none is refused before)."""
+        self._task = asyncio.create_task(self._server.serve(sockets=list(self._listeners)))
         await self._server.ready.wait()
 
     async def stop(self) -> None:

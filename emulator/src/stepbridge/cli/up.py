@@ -27,6 +27,7 @@ from stepbridge.settings import Settings
 if TYPE_CHECKING:
     from stepbridge.cli.display import Display
     from stepbridge.emulator import Emulator
+    from stepbridge.stepfunctions.local import LocalOptions
 
 _DEFAULTS = Settings(DEFAULT_DATA_DIR)
 _SAME_SIGNAL_SECONDS = 1.0
@@ -76,6 +77,15 @@ def up(
             help="Pass Step Functions' calls on to what runs there (AWS Step Functions Local, say).",
         ),
     ] = None,
+    step_functions_local: Annotated[
+        bool,
+        typer.Option(
+            "--step-functions-local",
+            envvar="STEPBRIDGE_STEP_FUNCTIONS_LOCAL",
+            help="Stand in for AWS Step Functions Local: on its port 8083 too, for any credentials and region, with "
+            "its environment variables LAMBDA_ENDPOINT, SQS_ENDPOINT, …, WAIT_TIME_SCALE and SFN_MOCK_CONFIG.",
+        ),
+    ] = False,
     region: Annotated[
         str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The region that the emulator is.")
     ] = _DEFAULTS.region,
@@ -135,6 +145,7 @@ def up(
     with contextlib.ExitStack() as stack:
         stack.enter_context(_exclusive(data_dir))
         kept_in = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stepbridge-"))) if memory else data_dir
+        local = _local_options() if step_functions_local else None
         settings = Settings(
             data_dir=kept_in.absolute(),
             host=host,
@@ -147,7 +158,11 @@ def up(
             iam=iam is _Enforcement.ON,
             mqtt_host=mqtt_host,
             hostnames=tuple(hostname or ()),
-            step_functions_endpoint=_http_url("--step-functions-endpoint", step_functions_endpoint),
+            # To Step Functions Local it is where tasks start executions, and that is here.
+            step_functions_endpoint=(
+                None if local else _http_url("--step-functions-endpoint", step_functions_endpoint)
+            ),
+            step_functions_local=local,
             broker=_checked("--broker", broker, _BROKER, "embedded, mosquitto or mqtts://host:port"),
             broker_ca=broker_ca,
             broker_cert=broker_cert,
@@ -165,6 +180,15 @@ def _checked(option: str, value: str, pattern: str, wanted: str) -> str:
     if not re.fullmatch(pattern, value):
         raise typer.BadParameter(f"'{value}' is not {wanted}.", param_hint=option)
     return value
+
+
+def _local_options() -> "LocalOptions":
+    from stepbridge.stepfunctions.local import LocalOptions
+
+    try:
+        return LocalOptions.from_environment(os.environ)
+    except ValueError as error:
+        raise CommandError(f"The emulator cannot start: {error}.") from None
 
 
 def _http_url(option: str, value: str | None) -> str | None:
@@ -268,11 +292,15 @@ def _announce(display: "Display", settings: Settings, emulator: "Emulator") -> N
     also = " and 443" if settings.port_443 and not refused else ""
     display.line(f"stepbridge {__version__} is up: account {endpoints['account']}, region {endpoints['region']}")
     display.line(f"  AWS APIs   {endpoints['http']}")
+    if (local := endpoints.get("step_functions_local")) is not None:
+        display.line(f"  Step Functions Local   {local}")
     display.line(
         f"  MQTT       {endpoints['mqtt_host']}:{endpoints['mqtt_port']}{also}  "
         f"(root certificate: {endpoints['root_ca']})"
     )
     display.line(f"  Data       {'in memory' if settings.memory else settings.data_dir}")
+    if local is not None and not local.endswith(":8083"):
+        display.line(f"Port 8083 is taken, so this uses {local.rpartition(':')[2]}.", style="yellow")
     for wanted, used in (
         (settings.http_port, int(str(endpoints["http"]).rpartition(":")[2])),
         (settings.mqtt_port, endpoints["mqtt_port"]),

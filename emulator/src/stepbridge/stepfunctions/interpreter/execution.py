@@ -39,13 +39,15 @@ class Environment:
     """What the reducer may use of the world in one step.
 
     `now` is the time of the event, in seconds since the epoch.  `new_task_token` makes a token for the task with the
-    given id.  `activity_exists` tells whether an activity, by its ARN, is there to be scheduled.
+    given id.  `wait_time_scale` is what the time of Wait states is multiplied by.
+    `activity_exists` tells whether an activity, by its ARN, is there to be scheduled.
     """
 
     now: float
     random: random.Random
     new_task_token: Callable[[int], str]
     activity_exists: Callable[[str], bool] = field(default=lambda arn: True)
+    wait_time_scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ def execute_wait(run: Run, branch: Branch) -> None:
     if seconds <= 0:
         resume_wait(run, branch)
     else:
-        branch.waiting = OnTimer(run.start_timer(seconds), retry=False)
+        branch.waiting = OnTimer(run.start_timer(seconds * run.environment.wait_time_scale), retry=False)
 
 
 def wait_seconds(definition: Wait, scope: Scope, now: float) -> float:

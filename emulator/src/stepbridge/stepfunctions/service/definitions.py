@@ -40,4 +40,4 @@ def _not_emulated(scope: dict[str, Any], path: str, integrations: TaskIntegratio
 
 
 def _can_call(resource: resources.Resource, integrations: TaskIntegrations) -> bool:
-    return isinstance(resource, resources.Activity) or integrations.find(resource) is not None
+    return isinstance(resource, resources.Activity) or integrations.accepts(resource)

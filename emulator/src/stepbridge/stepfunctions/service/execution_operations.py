@@ -130,6 +130,13 @@ class ExecutionOperations(Core):
             raise AwsError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
         return row
 
+    def _split_test_case(self, arn: str) -> tuple[str, str]:
+        """The ARN and the test case in `stateMachineArn#TestCase`, which Step Functions Local takes."""
+        if self._integrations.mocks is None:
+            return arn, ""
+        machine_arn, _, test_case = arn.partition("#")
+        return machine_arn, test_case
+
     def _target(self, arn: str) -> Target:
         """What the state machine ARN `arn`, qualified or not, starts."""
         reference = arns.parse_machine(arn)
@@ -175,9 +182,13 @@ class ExecutionOperations(Core):
 
         `waiting` hears of the ARN before the execution begins, which may also be its end.
         """
+        machine_arn, test_case = self._split_test_case(machine_arn)
         target = self._target(machine_arn)
         arns.check_name(name)
         _check_input(text)
+        mocks = self._integrations.mocks if test_case else None
+        if mocks is not None:
+            mocks.check(target.machine.name, test_case, self._machines.definition(target.revision).states)
         express = target.machine.type == "EXPRESS"
         arn = arns.express_arn(target.machine.arn, name) if express else arns.execution_arn(target.machine.arn, name)
         existing = self._store.query_one("SELECT status, input, started FROM executions WHERE arn = ?", (arn,))
@@ -210,6 +221,8 @@ class ExecutionOperations(Core):
             ),
         )
         number: int = self._store.query("SELECT last_insert_rowid() AS id")[0]["id"]
+        if mocks is not None:
+            mocks.begin(number, target.machine.name, test_case)
         context = ExecutionContext(
             execution_arn=arn,
             name=name,

@@ -9,13 +9,17 @@ https://docs.aws.amazon.com/step-functions/latest/dg/integrate-services.html
 from stepbridge.stepfunctions.service.integrations.aws_calls import AwsCalls
 from stepbridge.stepfunctions.service.integrations.call import Integration, TaskCall, TaskError
 from stepbridge.stepfunctions.service.integrations.lambda_functions import InvocationResult, LambdaInvoker
+from stepbridge.stepfunctions.service.integrations.mocks import Mocks
 from stepbridge.stepfunctions.service.integrations.registry import TaskIntegrations
+from stepbridge.stepfunctions.service.integrations.remote_functions import RemoteFunctions
 
 __all__ = [
     "AwsCalls",
     "Integration",
     "InvocationResult",
     "LambdaInvoker",
+    "Mocks",
+    "RemoteFunctions",
     "TaskCall",
     "TaskError",
     "TaskIntegrations",

@@ -11,9 +11,15 @@ from stepbridge.iam.sessions import RoleSession
 from stepbridge.stepfunctions.language.resources import Integration as IntegrationResource
 from stepbridge.stepfunctions.language.resources import LambdaFunction, Resource
 from stepbridge.stepfunctions.service.integrations.aws_calls import AwsCalls
-from stepbridge.stepfunctions.service.integrations.call import Authorize, Integration, unrestricted
+from stepbridge.stepfunctions.service.integrations.call import (
+    Authorize,
+    Integration,
+    TaskCall,
+    unrestricted,
+)
 from stepbridge.stepfunctions.service.integrations.lambda_functions import FunctionTask, LambdaInvoke, LambdaInvoker
 from stepbridge.stepfunctions.service.integrations.map_storage import MapStorage
+from stepbridge.stepfunctions.service.integrations.mocks import Mocks
 from stepbridge.stepfunctions.service.integrations.optimized import ACTIONS, PutEvents, ServiceTask
 from stepbridge.stepfunctions.service.integrations.sdk import SdkTask, find_operation
 
@@ -27,7 +33,6 @@ class Permissions(Protocol):
         """Raises AwsError unless the role of `session` may call `operation` so."""
         ...
 
-
     async def may_assume(self, service: str, role_arn: str, source_arn: str) -> bool:
         """Whether `service` may assume the role for the resource `source_arn`."""
         ...
@@ -38,17 +43,24 @@ class TaskIntegrations:
 
     `lambda_invoker` runs Lambda functions; `calls` reaches all other services, and without it only Lambda can be
     called.  `permissions` checks what the roles of state machines allow; without it they allow everything.
+    `mocks` are the test cases of Step Functions Local, `wait_time_scale` is what it multiplies the time of Waits by.
     Activities are no integration: their tasks are not called but asked for.
     """
 
     def __init__(
-        self, lambda_invoker: LambdaInvoker, calls: AwsCalls | None = None, permissions: Permissions | None = None
+        self,
+        lambda_invoker: LambdaInvoker,
+        calls: AwsCalls | None = None,
+        permissions: Permissions | None = None,
+        mocks: Mocks | None = None,
+        wait_time_scale: float = 1.0,
     ) -> None:
         self.calls = calls
+        self.mocks = mocks
+        self.wait_time_scale = wait_time_scale
         self._permissions = permissions
         self._function = FunctionTask(lambda_invoker)
         self._by_action: dict[str, Integration] = {"lambda:invoke": LambdaInvoke(lambda_invoker)}
-        self.map_storage = MapStorage(calls) if calls is not None else None
         if calls is not None:
             self._by_action["events:putEvents"] = PutEvents(calls)
             self._by_action |= {name: ServiceTask(calls, action) for name, action in ACTIONS.items()}
@@ -69,6 +81,10 @@ class TaskIntegrations:
 
         return authorize
 
+    def map_storage(self, role_arn: str, execution_arn: str) -> MapStorage | None:
+        """What map runs read from and write to in a role; None without other services."""
+        return None if self.calls is None else MapStorage(self.calls, self.authorizer(role_arn, execution_arn))
+
     async def require_trust(self, role_arn: str, machine_arn: str) -> None:
         """Raises AwsError unless Step Functions may assume the role of a state machine, where IAM has the role."""
         if self._permissions is not None and not await self._permissions.may_assume(_SERVICE, role_arn, machine_arn):
@@ -78,6 +94,20 @@ class TaskIntegrations:
                 "provided role.",
                 status=400,
             )
+
+    def for_call(self, call: TaskCall) -> Integration | None:
+        """What makes `call`: a mock, or what its resource names."""
+        if self.is_mocked(call):
+            return self.mocks
+        return self.find(call.resource)
+
+    def is_mocked(self, call: TaskCall) -> bool:
+        """Whether a mock makes `call`: its answer ends the task, also where another call would only begin it."""
+        return self.mocks is not None and self.mocks.answers(call)
+
+    def accepts(self, resource: Resource) -> bool:
+        """Whether a definition may have `resource`: what can be called, and anything where there are mocks."""
+        return self.mocks is not None or self.find(resource) is not None
 
     def find(self, resource: Resource) -> Integration | None:
         """What makes the call of `resource`, or None if that cannot be emulated."""
