@@ -5,11 +5,12 @@ import json
 import urllib.request
 import zipfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.e2e.harness import wait_until
+from tests.e2e.harness import ended, wait_until
 from tests.integration.functions.harness import archive
 
 from stepbridge.testing import EmulatorProcess
@@ -147,8 +148,22 @@ def test_each_service_refuses_in_its_own_way(
     assert account.call_as(powerless, service, call, **members) == [code, message, status]
 
 
-def test_who_one_is_needs_no_permission(account: Account, powerless: str) -> None:
-    assert account.call_as(powerless, "sts", "get_caller_identity") == "done"
+def test_who_one_is_needs_no_permission(account: Account) -> None:
+    code = "import boto3\ndef handler(event, context):\n    return boto3.client('sts').get_caller_identity()['Arn']\n"
+    account.function("who", account.role("whose"), code)
+    assert account.invoke("who") == f"arn:aws:sts::{ACCOUNT}:assumed-role/whose/who"
+
+
+def test_nothing_is_refused_with_iam_off(tmp_path: Path) -> None:
+    emulator = EmulatorProcess(tmp_path, "--memory", "--iam", "off")
+    emulator.start()
+    try:
+        account = Account(emulator)
+        account.function("powerless", account.role("powerless", service="nobody.amazonaws.com"))
+        url, _ = account.queue("open")
+        assert account.call_as("powerless", "sqs", "send_message", QueueUrl=url, MessageBody="x") == "done"
+    finally:
+        emulator.stop()
 
 
 def test_changes_of_policies_are_seen_at_once(account: Account) -> None:
@@ -422,6 +437,44 @@ def test_mappings_that_are_refused(account: Account, powerless: str, collect: An
     assert account.refused(create, EventSourceArn=stream, FunctionName="strict")[1] == (
         "Event sources of kinesis are not supported by stepbridge: those of sqs are."
     )
+
+
+def test_a_distributed_map_reads_in_its_role(account: Account) -> None:
+    states = account.emulator.client("stepfunctions")
+    role = account.role("maps", service="states.amazonaws.com")
+    each = {"Type": "Pass", "End": True}
+    state = {
+        "Type": "Map",
+        "ItemReader": {
+            "Resource": "arn:aws:states:::s3:getObject",
+            "ReaderConfig": {"InputType": "JSON"},
+            "Parameters": {"Bucket": "maps-items", "Key": "items.json"},
+        },
+        "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+            "StartAt": "Each",
+            "States": {"Each": each},
+        },
+        "End": True,
+    }
+    s3 = account.emulator.client("s3")
+    s3.create_bucket(Bucket="maps-items")
+    s3.put_object(Bucket="maps-items", Key="items.json", Body=b"[1, 2]")
+    definition = json.dumps({"StartAt": "All", "States": {"All": state}})
+    machine = states.create_state_machine(name="maps", definition=definition, roleArn=role)["stateMachineArn"]
+
+    def run() -> dict[str, Any]:
+        return ended(account.emulator, states.start_execution(stateMachineArn=machine)["executionArn"])
+
+    failed = run()
+    assert (failed["status"], failed["error"]) == ("FAILED", "States.ItemReaderFailed")
+    assert (
+        'is not authorized to perform: s3:GetObject on resource: "arn:aws:s3:::maps-items/items.json"'
+        in failed["cause"]
+    )
+    grant = document(allow("s3:GetObject", "arn:aws:s3:::maps-items/*"))
+    account.iam.put_role_policy(RoleName="maps", PolicyName="read", PolicyDocument=grant)
+    assert run()["output"] == "[1,2]"
 
 
 def test_step_functions_must_be_allowed_to_take_the_role(account: Account) -> None:

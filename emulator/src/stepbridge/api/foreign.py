@@ -3,6 +3,7 @@
 A service may speak several protocols, and SDKs choose: which one a request is in shows in the request.
 """
 
+import hashlib
 import json
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,7 +16,7 @@ from stepbridge.api.errors import AwsError
 from stepbridge.api.http import HttpRequest, HttpResponse
 from stepbridge.api.models import has_operation, operation_model, service_model
 from stepbridge.api.protocols import json_values, protocol_of
-from stepbridge.iam import s3
+from stepbridge.iam import RoleSession, s3
 
 # Names in a request's SigV4 scope that are not the names of the models.
 _MODELS = {"monitoring": "cloudwatch", "email": "ses", "execute-api": "apigatewaymanagementapi"}
@@ -75,6 +76,14 @@ def refused_operation(
     document = f"<Error><Type>Sender</Type>{_xml(error)}</Error><RequestId>{request_id}</RequestId>"
     headers["content-type"] = "text/xml"
     return HttpResponse(status, headers, f"<ErrorResponse>{document}</ErrorResponse>".encode())
+
+
+def caller_identity(operation: OperationModel, session: RoleSession, request_id: str) -> HttpResponse:
+    """The answer of sts:GetCallerIdentity to a role, which moto does not know to be one."""
+    account = session.role_arn.split(":")[4]
+    role_id = "AROA" + hashlib.sha256(session.role_arn.encode()).hexdigest()[:17].upper()
+    identity = {"UserId": f"{role_id}:{session.name}", "Account": account, "Arn": session.arn}
+    return protocol_of("sts").serialize(operation, identity, request_id)
 
 
 def _xml(error: AwsError) -> str:

@@ -21,4 +21,4 @@ def tell_of_arrivals(listener: Listener) -> None:
         add(queue, message)
         listener(queue.queue_arn, max((message.visible_at - unix_time_millis()) / 1000, 0.0))
 
-    Queue.add_message = add_message  # type: ignore[method-assign]
+    Queue.add_message = add_message  # type: ignore[method-assign, assignment]

@@ -26,6 +26,7 @@ from stepbridge.stepfunctions.language.evaluation import EvaluationError
 from stepbridge.stepfunctions.service import arns
 from stepbridge.stepfunctions.service.execution_operations import ExecutionOperations
 from stepbridge.stepfunctions.service.integrations import TaskError
+from stepbridge.stepfunctions.service.integrations.map_storage import MapStorage
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import to_json
 from stepbridge.stepfunctions.service.runner import Finished
 from stepbridge.store import Row
@@ -143,6 +144,9 @@ class MapRuns(ExecutionOperations):
 
     # --- The life of a run ----------------------------------------------------------------------------------------
 
+    def _storage(self, run: Row, revision: int) -> MapStorage | None:
+        return self._integrations.map_storage(self._machines.role(revision), run["arn"])
+
     async def _read(self, run: Row) -> None:
         plan = json.loads(run["plan"])
         parent = self._store.query("SELECT revision FROM executions WHERE id = ?", (run["execution"],))[0]
@@ -150,7 +154,7 @@ class MapRuns(ExecutionOperations):
         try:
             items = plan["Items"]
             if items is None:
-                storage = self._integrations.map_storage
+                storage = self._storage(run, parent["revision"])
                 if storage is None:
                     raise TaskError("States.ItemReaderFailed", "Amazon S3 cannot be reached.")
                 items = await storage.read(plan["ItemReader"])
@@ -272,7 +276,8 @@ class MapRuns(ExecutionOperations):
         plan = json.loads(run["plan"])
         children = self._store.query("SELECT * FROM map_run_children WHERE run = ? ORDER BY position", (run["id"],))
         output: Json = [json.loads(child["output"]) for child in children if child["status"] == "SUCCEEDED"]
-        writer, storage = plan["ResultWriter"], self._integrations.map_storage
+        parent = self._store.query("SELECT revision FROM executions WHERE id = ?", (run["execution"],))[0]
+        writer, storage = plan["ResultWriter"], self._storage(run, parent["revision"])
         if writer is not None and writer["Resource"] and storage is not None:
             results = {
                 "SUCCEEDED": [_result(child) for child in children if child["status"] == "SUCCEEDED"],

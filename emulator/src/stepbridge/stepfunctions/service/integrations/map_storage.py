@@ -17,17 +17,18 @@ from stepbridge.stepfunctions.interpreter.map_runs import ITEM_READER_FAILED, re
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.language.evaluation import EvaluationError
 from stepbridge.stepfunctions.service.integrations.aws_calls import AwsCalls, to_output
-from stepbridge.stepfunctions.service.integrations.call import TaskError
+from stepbridge.stepfunctions.service.integrations.call import Authorize, TaskError
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import to_json
 
 RESULT_WRITER_FAILED = "States.ResultWriterFailed"
 
 
 class MapStorage:
-    """Reads and writes objects of S3 for map runs."""
+    """Reads and writes objects of S3 for a map run, in the role that `authorize` knows."""
 
-    def __init__(self, calls: AwsCalls) -> None:
+    def __init__(self, calls: AwsCalls, authorize: Authorize) -> None:
         self._calls = calls
+        self._authorize = authorize
 
     async def read(self, reader: dict[str, Json]) -> list[Json]:
         """The items that an evaluated ItemReader reads.  Raises TaskError States.ItemReaderFailed."""
@@ -58,17 +59,21 @@ class MapStorage:
             for status, entries in results.items():
                 if entries:
                     key, body = f"{folder}/{status}_0.json", to_json(entries).encode()
-                    await self._calls.call("s3", "PutObject", Bucket=bucket, Key=key, Body=body)
+                    await self._call("PutObject", Bucket=bucket, Key=key, Body=body)
                     files[status].append({"Key": key, "Size": len(body)})
             manifest = {"DestinationBucket": bucket, "MapRunArn": map_run_arn, "ResultFiles": files}
             key = f"{folder}/manifest.json"
-            await self._calls.call("s3", "PutObject", Bucket=bucket, Key=key, Body=to_json(manifest).encode())
+            await self._call("PutObject", Bucket=bucket, Key=key, Body=to_json(manifest).encode())
         except AwsError as error:
             raise TaskError(RESULT_WRITER_FAILED, error.message) from None
         return {"MapRunArn": map_run_arn, "ResultWriterDetails": {"Bucket": bucket, "Key": key}}
 
+    async def _call(self, operation: str, **members: Any) -> dict[str, Any]:
+        await self._authorize(operation_model("s3", operation), members)
+        return await self._calls.call("s3", operation, **members)
+
     async def _get(self, bucket: str, key: str) -> bytes:
-        body: bytes = (await self._calls.call("s3", "GetObject", Bucket=bucket, Key=key))["Body"]
+        body: bytes = (await self._call("GetObject", Bucket=bucket, Key=key))["Body"]
         return body
 
     async def _list(self, parameters: dict[str, Json], limit: int | None) -> list[Json]:
@@ -76,7 +81,7 @@ class MapStorage:
         objects: list[Json] = []
         more: dict[str, Any] = {}
         while True:
-            answer = await self._calls.call("s3", "ListObjectsV2", **parameters, **more)
+            answer = await self._call("ListObjectsV2", **parameters, **more)
             objects += to_output(shape, {"Contents": answer.get("Contents", [])}, milliseconds=False)["Contents"]
             if not answer.get("IsTruncated") or (limit and len(objects) >= limit):
                 break
