@@ -107,13 +107,19 @@ def test_a_bad_input_fails_with_the_workers_words(compose: Compose) -> None:
 
 PROBE = """
 import socket, sys
-for place in sys.argv[1:]:
+from concurrent.futures import ThreadPoolExecutor
+def reaches(place):
     host, _, port = place.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), 2).close()
-        print(place)
+        socket.create_connection((host, int(port)), 3).close()
     except OSError:
-        pass
+        return False
+    return True
+places = sys.argv[1:]
+with ThreadPoolExecutor(40) as pool:
+    for place, reached in zip(places, pool.map(reaches, places)):
+        if reached:
+            print(place)
 """
 
 
