@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stepbridge.iot.broker.mosquitto_link import Endpoint, Link
+from stepbridge.iot.broker.mosquitto_link import Endpoint, Link, Outgoing
 from stepbridge.iot.broker.mosquitto_process import MosquittoProcess, client_context
 from stepbridge.iot.mqtt import packets as p
 
@@ -106,7 +106,7 @@ def test_messages_that_others_put_on_mosquitto_reach_devices(world: World) -> No
     async def publish() -> None:
         link = await Link.open(process(world).endpoint, "else", clean_start=True, expiry=0, receive_maximum=1)
         done = asyncio.get_running_loop().create_future()
-        link.publish(p.Publish("t/else", b"1", 1), done)
+        link.publish(Outgoing(p.Publish("t/else", b"1", 1), done, lasts=False))
         await done
         link.disconnect()
 

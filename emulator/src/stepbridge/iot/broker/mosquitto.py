@@ -24,6 +24,7 @@ from stepbridge.iot.broker.mosquitto_records import SessionRecords
 from stepbridge.iot.broker.mosquitto_session import MosquittoSession
 from stepbridge.iot.broker.mosquitto_shares import SharedSubscriptions
 from stepbridge.iot.broker.mosquitto_standing import Publisher
+from stepbridge.iot.broker.subscriptions import Subscriptions
 from stepbridge.iot.message import Message
 from stepbridge.iot.mqtt import packets as p
 from stepbridge.iot.mqtt.packets import Subscription
@@ -52,6 +53,7 @@ class MosquittoCore:
         self.shares = SharedSubscriptions(self, endpoint, "stepbridge/shared", self._tell, _KEPT)
         self._publisher = Publisher(endpoint, "stepbridge/publisher", self._tell)
         self._sessions: dict[str, MosquittoSession] = {}
+        self.lasting: Subscriptions[MosquittoSession] = Subscriptions()  # of sessions that outlive their connections
         # By client id: done when the connection that has the session, or will have it, has let it go.
         self._turns: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -70,9 +72,11 @@ class MosquittoCore:
             expires_at = row["expires_at"]
             self._expire_at(session, now + session.expiry if expires_at is None else expires_at)
         for client_id, subscription in self.records.subscriptions():
-            self._sessions[client_id].restore(subscription)
+            session = self._sessions[client_id]
+            session.restore(subscription)
+            self.lasting.add(session, subscription)
             if share_of(subscription.topic_filter)[0] is not None:
-                self.shares.restore(self._sessions[client_id], subscription)
+                self.shares.restore(session, subscription)
         await self._publisher.start()
         await self.shares.start()
 
@@ -123,7 +127,9 @@ class MosquittoCore:
 
     def publish_of(self, message: Message) -> Safe:
         """Distribute a message from a session."""
-        return self._publisher.publish(pack(message, self.next_number(), message.qos, message.retain))
+        recipients = self.lasting.match(message.topic)
+        lasts = message.retain or bool(recipients.sessions or recipients.groups)
+        return self._publisher.publish(pack(message, self.next_number(), message.qos, message.retain), lasts=lasts)
 
     def synchronize(self, session: MosquittoSession) -> Safe:
         """Done when `session` has got all that was published before."""
@@ -156,6 +162,8 @@ class MosquittoCore:
         if session.timer is not None:
             session.timer.cancel()
         for topic_filter in session.subscriptions:
+            if session.durable:
+                self.lasting.remove(session, topic_filter)
             if share_of(topic_filter)[0] is not None:
                 self.shares.leave(session, topic_filter)
         session.subscriptions.clear()

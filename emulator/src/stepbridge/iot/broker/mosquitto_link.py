@@ -43,7 +43,15 @@ class Endpoint:
 
 
 Done = asyncio.Future[None]
-Unsent = tuple[p.Publish, Done | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to Mosquitto.  With QoS 1, `done` gets its result when it is acknowledged, and saved if `lasts`."""
+
+    packet: p.Publish
+    done: Done
+    lasts: bool
 
 
 def finish(done: Done) -> None:
@@ -74,9 +82,9 @@ class Link(asyncio.Protocol):
         self._packet_id = 0
         self._answers: dict[int, Callable[[Sequence[int]], object]] = {}  # SUBSCRIBE and UNSUBSCRIBE
         self._window = 0
-        self._unacknowledged: dict[int, tuple[p.Publish, Done]] = {}
-        self._waiting: deque[Unsent] = deque()  # for room in the window
-        self._unsaved: list[tuple[p.Publish, Done]] = []  # acknowledged, and perhaps not on disk
+        self._unacknowledged: dict[int, Outgoing] = {}
+        self._waiting: deque[Outgoing] = deque()  # for room in the window
+        self._unsaved: list[Outgoing] = []  # acknowledged, and perhaps not on disk
         self._saving = False
         self._pings: deque[Callable[[], object]] = deque()
 
@@ -170,12 +178,12 @@ class Link(asyncio.Protocol):
 
     # For whoever opened it
 
-    def publish(self, packet: p.Publish, done: Done | None) -> None:
-        """Send a message; with QoS 1, `done` gets its result when it is safe."""
-        if (packet.qos and len(self._unacknowledged) >= self._window) or self._waiting:
-            self._waiting.append((packet, done))
+    def publish(self, message: Outgoing) -> None:
+        """Send a message, after those before it."""
+        if (message.packet.qos and len(self._unacknowledged) >= self._window) or self._waiting:
+            self._waiting.append(message)
         else:
-            self._send(packet, done)
+            self._send(message)
 
     def subscribe(
         self, subscriptions: Sequence[p.Subscription], identifier: int, answered: Callable[[Sequence[int]], object]
@@ -206,7 +214,7 @@ class Link(asyncio.Protocol):
         self._write(_CHANGE)
         self.ping(saved)
 
-    def unsent(self) -> list[Unsent]:
+    def unsent(self) -> list[Outgoing]:
         """After a loss: the messages that may not have arrived, in order."""
         return [*self._unsaved, *self._unacknowledged.values(), *self._waiting]
 
@@ -254,13 +262,15 @@ class Link(asyncio.Protocol):
         if sent is None:
             return
         if packet.code >= _REFUSAL:
-            if not sent[1].done():
-                sent[1].set_exception(ConnectionError(f"Mosquitto refuses the message (0x{packet.code:02X})"))
-        else:
+            if not sent.done.done():
+                sent.done.set_exception(ConnectionError(f"Mosquitto refuses the message (0x{packet.code:02X})"))
+        elif sent.lasts:
             self._unsaved.append(sent)
             self._save()
-        while self._waiting and (not self._waiting[0][0].qos or len(self._unacknowledged) < self._window):
-            self._send(*self._waiting.popleft())
+        else:
+            finish(sent.done)
+        while self._waiting and (not self._waiting[0].packet.qos or len(self._unacknowledged) < self._window):
+            self._send(self._waiting.popleft())
 
     def _save(self) -> None:
         """Once for all that was acknowledged while the last time was on its way."""
@@ -271,18 +281,19 @@ class Link(asyncio.Protocol):
 
         def saved() -> None:
             self._saving = False
-            for _, done in self._unsaved[:count]:
-                finish(done)
+            for each in self._unsaved[:count]:
+                finish(each.done)
             del self._unsaved[:count]
             if self._unsaved:
                 self._save()
 
         self.save(saved)
 
-    def _send(self, packet: p.Publish, done: Done | None) -> None:
+    def _send(self, message: Outgoing) -> None:
+        packet = message.packet
         if packet.qos:
             packet = replace(packet, packet_id=self._next_packet_id())
-            self._unacknowledged[packet.packet_id] = (packet, done or self._loop.create_future())
+            self._unacknowledged[packet.packet_id] = message
         self._write(packet)
 
     def _next_packet_id(self) -> int:

@@ -182,6 +182,7 @@ class MosquittoSession:
         for subscription in subscriptions:
             self.subscriptions[subscription.topic_filter] = subscription
             if self.durable:
+                self._core.lasting.add(self, subscription)
                 self._core.records.save_subscription(self.client_id, subscription)
         plain = [each for each in subscriptions if share_of(each.topic_filter)[0] is None]
         shared = [each for each in subscriptions if share_of(each.topic_filter)[0] is not None]
@@ -215,6 +216,7 @@ class MosquittoSession:
             if self.subscriptions.pop(topic_filter, None) is None:
                 continue
             if self.durable:
+                self._core.lasting.remove(self, topic_filter)
                 self._core.records.delete_subscription(self.client_id, topic_filter)
             if share_of(topic_filter)[0] is None:
                 plain.append(topic_filter)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from stepbridge.iot.broker.core import Safe
 from stepbridge.iot.broker.mosquitto_envelope import pack, unpack, wire_filter
-from stepbridge.iot.broker.mosquitto_link import Endpoint, Link, finish
+from stepbridge.iot.broker.mosquitto_link import Endpoint, Link, Outgoing, finish
 from stepbridge.iot.broker.mosquitto_session import MosquittoSession, together
 from stepbridge.iot.broker.mosquitto_standing import StandingLink, Tell
 from stepbridge.iot.broker.subscriptions import Group
@@ -132,6 +132,6 @@ class SharedSubscriptions:
         retain = message.retain and subscription.retain_as_published
         number = arrival.number or self._core.next_number()
         forwarded = pack(replace(message, retain=retain), number, qos, False, topic=session.inbox)
-        done: asyncio.Future[None] | None = asyncio.get_running_loop().create_future() if qos else None
-        link.publish(forwarded, done)
-        return done
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        link.publish(Outgoing(forwarded, done, session.durable))
+        return done if qos else None

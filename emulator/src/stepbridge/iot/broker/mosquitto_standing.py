@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from stepbridge.clock import SystemClock
 from stepbridge.iot.broker.core import Safe
-from stepbridge.iot.broker.mosquitto_link import Done, Endpoint, Link, Unsent, finish
+from stepbridge.iot.broker.mosquitto_link import Done, Endpoint, Link, Outgoing, finish
 from stepbridge.iot.mqtt import packets as p
 
 Tell = Callable[[str, str], object]  # event and text, for the trace
@@ -97,7 +97,7 @@ class Publisher:
     def __init__(self, endpoint: Endpoint, client_id: str, tell: Tell) -> None:
         self._standing = StandingLink(endpoint, client_id, tell, expiry=0, opened=self._opened, lost=self._lost)
         self.start = self._standing.start
-        self._waiting: list[Unsent] = []  # while there is no link
+        self._waiting: list[Outgoing] = []  # while there is no link
         self._barriers: deque[Done] = deque()
 
     @property
@@ -112,17 +112,17 @@ class Publisher:
             await asyncio.wait({safe, closed}, return_when=asyncio.FIRST_COMPLETED)
         await self._standing.stop()
 
-    def publish(self, packet: p.Publish) -> Safe:
-        """Publish; the answer is done when it is safe.  With QoS 0, when it has arrived: see :meth:`barrier`."""
-        done: Done | None = asyncio.get_running_loop().create_future() if packet.qos else None
+    def publish(self, packet: p.Publish, *, lasts: bool) -> Safe:
+        """Publish.  The answer is None with QoS 0, or done when it is acknowledged, and on disk if it `lasts`."""
+        message = Outgoing(packet, asyncio.get_running_loop().create_future(), lasts)
         link = self._standing.link
         if link is not None:
-            link.publish(packet, done)
+            link.publish(message)
         elif len(self._waiting) < _MOST_WAITING:
-            self._waiting.append((packet, done))
-        elif done is not None:
-            done.set_exception(ConnectionError(f"Mosquitto is away, and {_MOST_WAITING} messages wait for it"))
-        return done
+            self._waiting.append(message)
+        elif packet.qos:
+            message.done.set_exception(ConnectionError(f"Mosquitto is away, and {_MOST_WAITING} messages wait for it"))
+        return message.done if packet.qos else None
 
     def barrier(self) -> Done:
         """Done when Mosquitto has handed out all that was published before."""
@@ -137,8 +137,8 @@ class Publisher:
 
     def _opened(self, link: Link) -> None:
         waiting, self._waiting = self._waiting, []
-        for packet, done in waiting:
-            link.publish(packet, done)
+        for message in waiting:
+            link.publish(message)
         for _ in self._barriers:
             link.ping(self._passed)
 

@@ -10,7 +10,9 @@ import contextlib
 import ssl
 from typing import Any, Protocol
 
-_CHUNK = 16 * 1024  # a TLS record; the memory buffers of OpenSSL grow no further
+# The memory buffers of OpenSSL grow to what is given to them at once, and never shrink.
+_CHUNK = 16 * 1024  # a TLS record
+_HANDSHAKE_CHUNK = 512  # a device's certificate comes once, its small packets after that
 
 
 class Transport(Protocol):
@@ -97,11 +99,14 @@ class TlsConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.closing:
             return  # what still comes after the end is read and thrown away, or else the farewell might be lost
-        if len(data) <= _CHUNK:
+        chunk = _CHUNK if self._secured else _HANDSHAKE_CHUNK
+        if len(data) <= chunk:
             self._decrypt(data)
         else:
-            for start in range(0, len(data), _CHUNK):
-                self._decrypt(data[start : start + _CHUNK])
+            for start in range(0, len(data), chunk):
+                if self.closing:
+                    break
+                self._decrypt(data[start : start + chunk])
 
     def eof_received(self) -> None:
         if self._doorkeeper is not None and not self.closing:
