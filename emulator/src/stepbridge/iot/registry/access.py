@@ -130,7 +130,7 @@ class RegistryAccess(Access):
         rows = self._store.query(_EFFECTIVE_POLICIES, (thing, self._core.arn("thinggroup", ""), principal))
         return [(row["name"], row["document"]) for row in rows]
 
-    def connection_context(self, connection: Connection, *, connecting: bool) -> Context:
+    def connection_context(self, connection: Connection, *, connecting: bool, with_certificate: bool = True) -> Context:
         """What the policy variables stand for on a connection; `connecting` adds the keys of iot:Connect."""
         attributes, will = None, None
         if connecting:
@@ -142,7 +142,7 @@ class RegistryAccess(Access):
             client_id=connection.client_id,
             source_ip=connection.source_ip,
             thing=self._thing(connection),
-            certificate=self._certificate(connection.principal),
+            certificate=self._certificate(connection.principal) if with_certificate else None,
             connect_attributes=attributes,
             last_will_topic=will,
         )
@@ -165,7 +165,11 @@ class RegistryAccess(Access):
         )
         standing = _Standing(
             policies=tuple(compiled(name, document) for name, document in effective),
-            context=self.connection_context(connection, connecting=False),
+            context=self.connection_context(
+                connection,
+                connecting=False,
+                with_certificate=any(_may_mention_certificates(document) for _, document in effective),
+            ),
         )
         while len(self._standings) >= _MOST_CONNECTIONS:
             self._standings.popitem(last=False)
@@ -186,6 +190,11 @@ class RegistryAccess(Access):
     def _certificate(self, identifier: str) -> CertificateFacts | None:
         row = self._store.query_one("SELECT facts FROM iot_certificate WHERE id = ?", (identifier,))
         return facts_from_json(row["facts"]) if row is not None else None
+
+
+def _may_mention_certificates(document: str) -> bool:
+    """Whether a policy's context needs the certificate: it has many keys, and there is a context for each device."""
+    return "certificate" in document.lower() or "\\u" in document
 
 
 @lru_cache(maxsize=2048)
