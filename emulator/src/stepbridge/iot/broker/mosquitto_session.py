@@ -54,6 +54,10 @@ class MosquittoSession:
         self._held: list[p.Publish] = []
         self._backlog: deque[tuple[Message, bool, int]] = deque()
         self._last: dict[int, str] = {}  # by QoS, the number of the message that came last
+        # The RETAIN flags of what the client has not acknowledged, by packet identifier, and what it had not when its
+        # last connection ended, by number: subscriptions may have changed when it comes again, the message has not.
+        self._unacknowledged: dict[int, tuple[str, bool]] = {}
+        self._again: dict[str, bool] = {}
         # SUBSCRIBE and UNSUBSCRIBE on their way; what the client sent after them waits.
         self._changing = 0
         self._deferred: deque[Callable[[], object]] = deque()
@@ -89,6 +93,8 @@ class MosquittoSession:
         self._held.clear()
         self._backlog.clear()
         self._last.clear()
+        self._again = dict(self._unacknowledged.values())
+        self._unacknowledged.clear()
         self._changing = 0
         self._deferred.clear()
 
@@ -124,9 +130,10 @@ class MosquittoSession:
         if packet.retain:  # the retained message of a new subscription
             self._offer(message, packet.qos, True, packet.packet_id)
             return
-        retain = False
         best = self._effective.match(message.topic).sessions
-        if best:  # or else the subscription was given up, and what has waited since is still due
+        again = self._again.pop(number, None) if number is not None and packet.qos else None
+        retain = again or False
+        if again is None and best:  # or else the subscription was given up, and what has waited since is still due
             subscription = best[0][1]
             if subscription.no_local and message.client_id == self.client_id:
                 self._skip(packet)
@@ -139,6 +146,8 @@ class MosquittoSession:
             return
         if number is not None:
             self._last[packet.qos] = number
+            if packet.qos and self.durable:
+                self._unacknowledged[packet.packet_id] = number, retain
         self._offer(message, packet.qos, retain, packet.packet_id)
 
     def _skip(self, packet: p.Publish) -> None:
@@ -172,6 +181,7 @@ class MosquittoSession:
             self._backlog.popleft()
 
     def acknowledge(self, token: int) -> None:
+        self._unacknowledged.pop(token, None)
         if self.link is not None:
             self.link.acknowledge(token)
 
