@@ -82,7 +82,11 @@ def stepbridge(*options: str) -> AbstractContextManager[Broker]:
                 iot = emulator.client("iot")
                 context = device(iot, Path(folder))
                 context.load_verify_locations(emulator.endpoints["root_ca"])
-                yield Broker("stepbridge", emulator.pid, Address("localhost", emulator.endpoints["mqtt_port"], context))
+                yield Broker(
+                    " ".join(["stepbridge", *options]),
+                    emulator.pid,
+                    Address("localhost", emulator.endpoints["mqtt_port"], context),
+                )
             finally:
                 emulator.stop()
 
@@ -165,6 +169,7 @@ def ministack() -> AbstractContextManager[Broker]:
 
 BROKERS: dict[str, Callable[[], AbstractContextManager[Broker]]] = {
     "stepbridge": stepbridge,
+    "on mosquitto": lambda: stepbridge("--broker", "mosquitto"),
     "mosquitto": mosquitto,
     "ministack": ministack,
 }
