@@ -1,34 +1,41 @@
 """Step Functions: executions per second and latency, alone and 50 at once; 100,000 that wait; a restart with them.
 
-A callback execution is one `sqs:sendMessage.waitForTaskToken` task: started, dispatched to a queue, taken from it and
-completed by a worker of ours, until DescribeExecution no longer says RUNNING.
+A callback execution is one `lambda:invoke.waitForTaskToken` task whose function does nothing: started, dispatched, its
+token read from the history and given back with SendTaskSuccess, until DescribeExecution no longer says RUNNING.
 """
 
+import io
 import json
 import statistics
 import tempfile
 import threading
 import time
+import uuid
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+import boto3
 
 from benchmarks import systems
+from benchmarks.loop import make_role
 from benchmarks.table import Table
 from benchmarks.wire import Wire
 from stepbridge.testing import EmulatorProcess
 
-ROLE = "arn:aws:iam::123456789012:role/bench"
 WAITING = 100_000
 AT_ONCE = 50
+HANDLER = "def handler(event, context):\n    return None\n"
 
 PASS = {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}}
 
 
-def callback(queue: str) -> dict[str, object]:
+def callback(function: str) -> dict[str, object]:
     """One task that waits for its token."""
-    parameters = {"QueueUrl": queue, "MessageBody": {"Token.$": "$$.Task.Token"}}
-    resource = "arn:aws:states:::sqs:sendMessage.waitForTaskToken"
+    parameters = {"FunctionName": function, "Payload": {"Token.$": "$$.Task.Token"}}
+    resource = "arn:aws:states:::lambda:invoke.waitForTaskToken"
     return {
         "StartAt": "T",
         "States": {"T": {"Type": "Task", "Resource": resource, "Parameters": parameters, "End": True}},
@@ -37,7 +44,8 @@ def callback(queue: str) -> dict[str, object]:
 
 def main() -> None:
     """Print the figures."""
-    table = Table("executions", ["one Pass, p50 ms", f"Pass/s, {AT_ONCE} at once", "callback, p50 ms", "callbacks/s"])
+    columns = ["one Pass, p50 ms", f"Pass/s, {AT_ONCE} at once", "callback, p50 ms", f"callbacks/s, {AT_ONCE} at once"]
+    table = Table("executions", columns)
     for start in (systems.stepbridge, systems.moto, systems.ministack):
         with start() as system:
             table.add(system.name, measure(system))
@@ -47,62 +55,111 @@ def main() -> None:
 
 def measure(system: systems.System) -> list[float | None]:
     """The figures of one system; None where it cannot do it."""
+    role = make_role(client(system, "iam"))
     wire = system.connect()
-    machine = create(wire, "bench-pass", PASS)
-    figures: list[float | None] = [*run_all(system, machine, 100)]
+    machine = create(wire, "bench-pass", PASS, role)
+    figures: list[float | None] = [*run_all(system, lambda own: own.run(machine), 200)]
     try:
-        queue = wire.call("sqs", "CreateQueue", QueueName="bench")["QueueUrl"]
-        machine = create(wire, "bench-callback", callback(queue))
-    except RuntimeError:
+        machine = create(wire, "bench-callback", callback(make_function(system, role)), role)
+        run_callback(wire, machine)  # the environment of the function is warm from here on
+    except RuntimeError as error:
+        print(f"{system.name} runs no callbacks: {error}")
         return [*figures, None, None]
-    stop = threading.Event()
-    workers = [threading.Thread(target=work, args=(system, queue, stop), daemon=True) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    try:
-        return [*figures, *run_all(system, machine, 50)]
-    finally:
-        stop.set()
-        for worker in workers:
-            worker.join(5)
+    return [*figures, *run_all(system, lambda own: run_callback(own, machine), 100)]
 
 
-def create(wire: Wire, name: str, definition: dict[str, object]) -> str:
+def client(system: systems.System, service: str) -> Any:
+    """A boto3 client."""
+    return boto3.client(
+        service,
+        endpoint_url=f"http://127.0.0.1:{system.port}",
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+
+
+def make_function(system: systems.System, role: str) -> str:
+    """A function that does nothing."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("app.py", HANDLER)
+    functions = client(system, "lambda")
+    made = functions.create_function(
+        FunctionName="bench-nothing",
+        Runtime="python3.13",
+        Handler="app.handler",
+        Role=role,
+        Code={"ZipFile": archive.getvalue()},
+        Timeout=30,
+    )
+    functions.get_waiter("function_active_v2").wait(FunctionName="bench-nothing")
+    return str(made["FunctionArn"])
+
+
+def create(wire: Wire, name: str, definition: dict[str, object], role: str) -> str:
     """A state machine."""
-    members = {"name": name, "definition": json.dumps(definition), "roleArn": ROLE}
+    members = {"name": name, "definition": json.dumps(definition), "roleArn": role}
     arn: str = wire.call("states", "CreateStateMachine", **members)["stateMachineArn"]
     return arn
 
 
-def work(system: systems.System, queue: str, stop: threading.Event) -> None:
-    """Complete every task that is in the queue."""
-    wire = system.connect()
-    while not stop.is_set():
-        answer = wire.call("sqs", "ReceiveMessage", QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=0)
-        for message in answer.get("Messages", []):
-            token = json.loads(message["Body"])["Token"]
-            wire.call("states", "SendTaskSuccess", taskToken=token, output="{}")
-            wire.call("sqs", "DeleteMessage", QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-        if not answer.get("Messages"):
-            time.sleep(0.001)
+def run_callback(wire: Wire, machine: str) -> None:
+    """One callback execution, to its end."""
+    name = uuid.uuid4().hex
+    started = wire.call("states", "StartExecution", stateMachineArn=machine, name=name, input="{}")
+    execution = started["executionArn"]
+    token: str = wait_for(lambda: find_token(wire, execution))
+    wait_for(lambda: give_back(wire, token))
+    wait_for(lambda: wire.call("states", "DescribeExecution", executionArn=execution)["status"] != "RUNNING")
 
 
-def run_all(system: systems.System, machine: str, count: int) -> tuple[float, float]:
+def find_token(wire: Wire, execution: str) -> str | None:
+    """The token in the history, once it is there."""
+    for event in wire.call("states", "GetExecutionHistory", executionArn=execution)["events"]:
+        if event["type"] == "TaskScheduled":
+            parameters = json.loads(event["taskScheduledEventDetails"]["parameters"])
+            return str(parameters["Payload"]["Token"])
+    return None
+
+
+def give_back(wire: Wire, token: str) -> bool:
+    """Whether the system has taken the token back: some know it only some time after it is in the history."""
+    try:
+        wire.call("states", "SendTaskSuccess", taskToken=token, output="{}")
+    except RuntimeError:
+        return False
+    return True
+
+
+def wait_for(found: Callable[[], Any]) -> Any:
+    """What `found` answers, once that is something."""
+    deadline = time.monotonic() + 60
+    pause = 0.0005
+    while not (answer := found()):
+        if time.monotonic() > deadline:
+            raise RuntimeError("nothing came within a minute")
+        time.sleep(pause)
+        pause = min(0.05, pause * 1.5)
+    return answer
+
+
+def run_all(system: systems.System, run: Callable[[Wire], None], count: int) -> tuple[float, float]:
     """The median of `count` executions one after the other in ms, and executions per second at 50 at once."""
     alone = system.connect()
-    times = [timed(lambda: alone.run(machine)) for _ in range(count)]
+    times = [timed(lambda: run(alone)) for _ in range(count)]
     local = threading.local()
 
     def one(_: int) -> None:
         if not hasattr(local, "wire"):
             local.wire = system.connect()
-        local.wire.run(machine)
+        run(local.wire)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         began = time.perf_counter()
-        list(pool.map(one, range(count * 10)))
+        list(pool.map(one, range(count * 5)))
         elapsed = time.perf_counter() - began
-    return statistics.median(times) * 1000, count * 10 / elapsed
+    return statistics.median(times) * 1000, count * 5 / elapsed
 
 
 def timed(action: Callable[[], object]) -> float:
@@ -113,7 +170,7 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def waiting() -> None:
-    """100,000 executions that wait for a worker, and a restart after kill -9."""
+    """100,000 executions that wait for the token of an activity, and a restart after kill -9."""
     with tempfile.TemporaryDirectory() as folder:
         emulator = EmulatorProcess(Path(folder))
         emulator.start()
@@ -122,7 +179,8 @@ def waiting() -> None:
             wire = Wire("127.0.0.1", port)
             activity = wire.call("states", "CreateActivity", name="bench")["activityArn"]
             task = {"Type": "Task", "Resource": activity, "TimeoutSeconds": 86400, "End": True}
-            machine = create(wire, "bench-waiting", {"StartAt": "T", "States": {"T": task}})
+            role = make_role(client(systems.of(emulator), "iam"))
+            machine = create(wire, "bench-waiting", {"StartAt": "T", "States": {"T": task}}, role)
 
             def start(count: int) -> None:
                 own = Wire("127.0.0.1", port)
@@ -133,7 +191,7 @@ def waiting() -> None:
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(start, [WAITING // 8] * 8))
             started = time.perf_counter() - began
-            memory = systems.System("stepbridge", port, emulator.pid).memory()
+            memory = systems.of(emulator).memory()
             emulator.kill()
             restart = timed(emulator.start)
         finally:

@@ -81,10 +81,12 @@ def stepbridge(*options: str) -> Iterator[System]:
 
 @contextlib.contextmanager
 def moto() -> Iterator[System]:
-    """moto_server, with its Step Functions engine on."""
+    """moto_server, with its Step Functions engine on, and functions in its own process."""
     with _peer("moto", ["moto_server", "-p", "{port}"], {}) as system:
         wire = system.connect()
-        wire.post("/moto-api/config", b'{"stepfunctions": {"execute_state_machine": true}}')
+        wire.post(
+            "/moto-api/config", b'{"stepfunctions": {"execute_state_machine": true}, "lambda": {"use_docker": false}}'
+        )
         yield system
 
 

@@ -6,6 +6,7 @@ resolves there (DNS rebinding), or by sending a form across origins.  Both are r
 
 import ipaddress
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -35,6 +36,7 @@ def _hostname(netloc: str) -> str:
     return netloc.partition(":")[0].lower()
 
 
+@lru_cache(maxsize=256)
 def _is_local_name(host: str) -> bool:
     # No one can register a name without a dot, or one under .localhost (RFC 6761).
     if not host or "." not in host or host.endswith(".localhost"):

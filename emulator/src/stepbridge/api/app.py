@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from stepbridge.api.access_checks import refusal
@@ -40,6 +40,9 @@ _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/,\s]+)/([^/,\s]+)/aws
 # The one thing that is asked for without a signature: the link in a destination's confirmation message, which proves
 # itself by the token in it.  https://docs.aws.amazon.com/iot/latest/developerguide/http-action-destination.html
 _UNSIGNED_PATH = "/confirmdestination/"
+
+_PAGES = "/_stepbridge/"
+_WITHOUT_BODY = (204, 304)  # RFC 9110, section 8.6
 
 
 class Api:
@@ -74,7 +77,7 @@ class Api:
         self._take_response = take_response
         self._find_package = package
         self._streams = TraceStreams(trace)
-        self.application = Starlette(
+        self._pages = Starlette(
             routes=[
                 Route("/_stepbridge/health", self._health),
                 Route("/_stepbridge/endpoints", self._where),
@@ -82,9 +85,15 @@ class Api:
                 Route("/_stepbridge/root-ca.pem", self._root_ca),
                 Route("/_stepbridge/trace", self._trace_stream),
                 Route(RESPONSE_PATH + "{token}", self._custom_resource_response, methods=["PUT"]),
-                Mount("/", app=self._aws),
             ]
         )
+
+    async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application: pages of our own by Starlette, requests to AWS without its routes and layers."""
+        if scope["path"].startswith(_PAGES):
+            await self._pages(scope, receive, send)
+        else:
+            await self._aws(scope, receive, send)
 
     def close(self) -> None:
         """End the streams that would keep the server from stopping."""
@@ -131,14 +140,25 @@ class Api:
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
     async def _aws(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        body = await request.body()
+        parts: list[bytes] = []
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            parts.append(message.get("body", b""))
+            more = message.get("more_body", False)
         path = scope["raw_path"].decode("latin-1").partition("?")[0]
-        headers = dict(request.headers)
+        # Of a header that is there twice the first one counts.
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
         query = scope["query_string"].decode("latin-1")
         source_ip = scope["client"][0] if scope.get("client") else "127.0.0.1"
-        answer = await self.handle(HttpRequest(scope["method"], path, query, headers, body), source_ip)
-        await Response(answer.body, answer.status, answer.headers)(scope, receive, send)
+        answer = await self.handle(HttpRequest(scope["method"], path, query, headers, b"".join(parts)), source_ip)
+        written = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
+        if "content-length" not in answer.headers and answer.status not in _WITHOUT_BODY:
+            written.append((b"content-length", str(len(answer.body)).encode()))
+        await send({"type": "http.response.start", "status": answer.status, "headers": written})
+        await send({"type": "http.response.body", "body": answer.body})
 
     async def handle(self, request: HttpRequest, source_ip: str) -> HttpResponse:
         """Answer one request to an AWS service."""

@@ -30,6 +30,7 @@ class HttpServer:
     def __init__(self, application: ASGIApp, *listeners: socket.socket) -> None:
         config = uvicorn.Config(
             application,
+            interface="asgi3",
             loop="none",
             http="httptools",
             ws="none",
@@ -37,6 +38,7 @@ class HttpServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=2,
             timeout_keep_alive=75,
         )

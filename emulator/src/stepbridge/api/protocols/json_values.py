@@ -117,17 +117,19 @@ def write_timestamp(shape: Shape, seconds: float, default: str = "unixTimestamp"
 
 def write_value(shape: Shape, value: Any) -> Any:
     """A value of the service as JSON."""
-    if isinstance(shape, StructureShape):
+    kind = shape.type_name
+    if kind == "structure":
         if getattr(shape, "is_document_type", False):
             return value
         return write_structure(shape, value)
-    if isinstance(shape, ListShape):
-        return [write_value(shape.member, item) for item in value]
-    if isinstance(shape, MapShape):
+    if kind == "list":
+        member = shape.member
+        return [write_value(member, item) for item in value]
+    if kind == "map":
         return {key: write_value(shape.value, item) for key, item in value.items()}
-    if shape.type_name == "blob":
+    if kind == "blob":
         return base64.b64encode(value).decode()
-    if shape.type_name == "timestamp":
+    if kind == "timestamp":
         return write_timestamp(shape, value)
     return value
 
@@ -135,9 +137,10 @@ def write_value(shape: Shape, value: Any) -> Any:
 def write_structure(shape: StructureShape, value: dict[str, Any], *, skip_located: bool = False) -> dict[str, Any]:
     """The members of a structure; with `skip_located` only those that belong in the body."""
     written: dict[str, Any] = {}
-    for name, member in shape.members.items():
-        item = value.get(name)
-        if item is None or (skip_located and member.serialization.get("location")):
+    members = shape.members
+    for name, item in value.items():  # an answer has few of the members of a large shape
+        member = members.get(name)
+        if item is None or member is None or (skip_located and member.serialization.get("location")):
             continue
         written[wire_name(name, member)] = write_value(member, item)
     return written

@@ -7,7 +7,7 @@ below.  Whatever is not needed to go on (ended branches, the definition) is not 
 
 import json
 from copy import copy
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from stepbridge.stepfunctions.interpreter.execution import ExecutionContext
@@ -137,7 +137,7 @@ class ExecutionState:
         """The state as JSON text."""
         return to_text(
             [
-                list(astuple(self.context)),
+                [getattr(self.context, name) for name in _CONTEXT_FIELDS],
                 self.input,
                 [_dump_branch(branch) for branch in self.branches.values()],
                 self.last_event,
@@ -156,6 +156,7 @@ class ExecutionState:
         return cls(ExecutionContext(*context), execution_input, {branch.id: branch for branch in loaded}, *rest)
 
 
+_CONTEXT_FIELDS = tuple(entry.name for entry in fields(ExecutionContext))
 _BRANCH_FIELDS = tuple(entry.name for entry in fields(Branch))[:-1]
 _WAITING_FIELDS = {kind: tuple(entry.name for entry in fields(kind)) for kind in _KINDS}
 
