@@ -66,10 +66,19 @@ class Scene:
             client.close()
 
 
-@pytest.fixture(scope="session")
-def endpoint(stepbridge: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Endpoint:
+@pytest.fixture(scope="module", params=["embedded", "mosquitto"])
+def emulator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    """An emulator on each of the message cores."""
+    emulator = EmulatorProcess(tmp_path_factory.mktemp(request.param), "--memory", f"--broker={request.param}")
+    emulator.start()
+    yield emulator
+    emulator.stop()
+
+
+@pytest.fixture(scope="module")
+def endpoint(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Endpoint:
     """A device that may connect as `c-…`, and do everything on `ok/…`."""
-    return make_endpoint(stepbridge, tmp_path_factory.mktemp("clients"))
+    return make_endpoint(emulator, tmp_path_factory.mktemp("clients"))
 
 
 def make_endpoint(emulator: EmulatorProcess, folder: Path) -> Endpoint:
@@ -220,8 +229,8 @@ _UNKNOWABLE: dict[Behaviour, tuple[type[Client], ...]] = {
         if kind not in _UNKNOWABLE.get(behaviour, ())
     ],
 )
-def test_behaviour(stepbridge: EmulatorProcess, endpoint: Endpoint, kind: type[Client], behaviour: Behaviour) -> None:
-    scene = Scene(stepbridge, endpoint, kind)
+def test_behaviour(emulator: EmulatorProcess, endpoint: Endpoint, kind: type[Client], behaviour: Behaviour) -> None:
+    scene = Scene(emulator, endpoint, kind)
     try:
         behaviour(scene)
     finally:
