@@ -1,5 +1,6 @@
 """`stepbridge up --broker`: a Mosquitto that is started, and one that runs."""
 
+import re
 import subprocess
 import sys
 import time
@@ -7,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from stepbridge.clock import SystemClock
+from stepbridge.iot.broker.cores import message_core
 from stepbridge.iot.broker.mosquitto_process import MosquittoProcess
+from stepbridge.settings import Settings
+from stepbridge.store import Store
 from stepbridge.testing import EmulatorProcess
+from stepbridge.trace import Trace
 
 from .conftest import World
 
@@ -79,23 +85,25 @@ def test_one_that_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("broker", "files", "says"),
     [
-        (["--broker=rabbit"], "'rabbit' is not embedded, mosquitto or mqtts://host:port"),
-        (["--broker=mqtts://localhost:1"], "demands certificates: --broker-ca is missing"),
-        (
-            ["--broker=mqtts://localhost:1", "--broker-ca=/none", "--broker-cert=/none", "--broker-key=/none"],
-            "there is no file /none, which --broker-ca names",
-        ),
-        (
-            ["--broker=mqtts://localhost:1", *(f"--broker-{each}={__file__}" for each in ("ca", "cert", "key"))],
-            "the certificates for mqtts://localhost:1 cannot be used",
-        ),
+        ("mqtts://localhost:8883 ", None, "is none of embedded, mosquitto and mqtts://host:port"),
+        ("mqtts://localhost:1", None, "mqtts://localhost:1 demands certificates: --broker-ca is missing"),
+        ("mqtts://localhost:1", "/none", "there is no file /none, which --broker-ca names"),
+        ("mqtts://localhost:1", __file__, "the certificates for mqtts://localhost:1 cannot be used"),
     ],
 )
-def test_refusals_are_one_sentence(tmp_path: Path, options: list[str], says: str) -> None:
+def test_refusals_are_one_sentence(tmp_path: Path, broker: str, files: str | None, says: str) -> None:
+    path = None if files is None else Path(files)
+    settings = Settings(tmp_path, broker=broker, broker_ca=path, broker_cert=path, broker_key=path)
+    with pytest.raises(RuntimeError, match=re.escape(says)):
+        message_core(settings, Store(None), SystemClock(), Trace(SystemClock()))
+
+
+def test_refusals_on_the_command_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "stepbridge", "up", f"--data-dir={tmp_path}", "--port=0", "--mqtt-port=0"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode != 0
-    assert says in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
+    for broker, says in (("rabbit", "'rabbit' is not embedded"), ("mqtts://localhost:1", "--broker-ca is missing")):
+        done = subprocess.run([*command, "--broker", broker], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode != 0
+        assert says in " ".join(done.stderr.split())
+        assert "Traceback" not in done.stderr
