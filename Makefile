@@ -6,14 +6,18 @@ BIN := .venv/bin
 PIP_INSTALL := -m pip install -qq --no-deps --no-compile --disable-pip-version-check
 PACKAGES := emulator/pyproject.toml on-prem-worker/pyproject.toml
 
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+
 export SAM_CLI_TELEMETRY := 0
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up test check format bench lock clean
+.PHONY: help demo up compose-demo compose-test test check format bench lock clean
 
 help:
 	@echo "make demo    run the whole loop once: an execution, through the worker, and back"
 	@echo "make up      start the emulator and stay"
+	@echo "make compose-demo   the loop in containers: Step Functions Local, Mosquitto, the emulator, the worker"
+	@echo "make compose-test   test docker-compose.yml; as root on Debian it installs and starts Docker itself"
 	@echo "make test    check, and run every test"
 	@echo "make check   lint, formatting, types, and the template as AWS's tools see it"
 	@echo "make format  format the sources"
@@ -49,6 +53,8 @@ lock: .venv/.dev
 		$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
 			--output-file $$set.lock $$set.in || exit 1; \
 	done
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+		--output-file on-prem-worker/requirements.lock on-prem-worker/pyproject.toml
 
 clean:
 	rm -rf .venv .stepbridge .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,7 +6,7 @@
 #                              built without a network
 #   eclipse-mosquitto          Debian's Mosquitto with the official image's paths and user
 #   aws-stepfunctions-local    stepbridge's engine in its compatible mode (stepfunctions.Dockerfile)
-# An image that is there already is left alone.
+# An image that is there already is left alone, but for the last one, which has our own code in it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=tests/docker
@@ -15,10 +15,12 @@ trap 'rm -rf "$work"' EXIT
 
 python_image=$(sed -n 's/^ARG PYTHON=//p' emulator/Dockerfile)
 mosquitto_image=$(sed -n 's/^ *image: \(eclipse-mosquitto:.*\)$/\1/p' docker-compose.yml)
+stepfunctions_image=$(sed -n 's/^ *image: \(amazon.*\)$/\1/p' docker/stepfunctions/local.yml)
 debian_image=stepbridge-stand-in/debian
 release=${python_image##*-} # bookworm
 
 have() { docker image inspect "$1" >/dev/null 2>&1; }
+build() { DOCKER_BUILDKIT=0 docker build --quiet "$@" 2>"$work/build.log" >/dev/null || { cat "$work/build.log" >&2; exit 1; }; }
 say() { echo "stand-ins: $*"; }
 
 if ! have "$debian_image"; then
@@ -30,7 +32,7 @@ if ! have "$debian_image"; then
     debootstrap --variant=minbase --include="$packages" "$release" "$work/root" ${archive:+"$archive"} \
         >"$work/debootstrap.log" || { tail -n 20 "$work/debootstrap.log" >&2; exit 1; }
     rm -rf "$work/root/var/cache/apt/archives" "$work/root/var/lib/apt/lists"
-    tar --create --directory "$work/root" . | docker import - "$debian_image" >/dev/null
+    tar --create --directory "$work/root" . | docker import - "$debian_image"
 fi
 
 if ! have "$python_image"; then
@@ -42,13 +44,20 @@ if ! have "$python_image"; then
     .venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --dest "$work/python/wheels" \
         --only-binary :all: --implementation cp --python-version "$version" \
         --platform "manylinux_2_28_$machine" --platform "manylinux_2_17_$machine" --platform "manylinux2014_$machine" \
-        --requirement "$work/packages" 'setuptools>=77' wheel
-    docker build --quiet --tag "$python_image" --file "$here/python.Dockerfile" \
-        --build-arg BASE="$debian_image" "$work/python" >/dev/null
+        --requirement "$work/packages" 'setuptools>=77' wheel 2>"$work/pip.log" || { cat "$work/pip.log" >&2; exit 1; }
+    build --tag "$python_image" --file "$here/python.Dockerfile" \
+        --build-arg BASE="$debian_image" "$work/python"
 fi
 
 if ! have "$mosquitto_image"; then
     say "$mosquitto_image"
-    docker build --quiet --tag "$mosquitto_image" --file "$here/mosquitto.Dockerfile" \
-        --build-arg BASE="$debian_image" "$here" >/dev/null
+    build --tag "$mosquitto_image" --file "$here/mosquitto.Dockerfile" \
+        --build-arg BASE="$debian_image" "$here"
+fi
+
+if ! have "$stepfunctions_image" ||
+    [ "$(docker image inspect -f '{{index .Config.Labels "stepbridge.stand-in"}}' "$stepfunctions_image")" = true ]; then
+    say "$stepfunctions_image"
+    build --tag stepbridge:compose --file emulator/Dockerfile .
+    build --tag "$stepfunctions_image" --file "$here/stepfunctions.Dockerfile" "$here"
 fi
