@@ -37,9 +37,10 @@ from stepbridge.stepfunctions.interpreter.state import (
 from stepbridge.stepfunctions.language.definition import Definition, Map, Parallel, RetryableState, State, Task, Wait
 from stepbridge.stepfunctions.language.evaluation import QUERY_EVALUATION_ERROR, RUNTIME, EvaluationError, Scope
 from stepbridge.stepfunctions.language.templates import Template
-from stepbridge.stepfunctions.language.values import to_text, too_large
+from stepbridge.stepfunctions.language.values import MAXIMUM_DEPTH, to_text, too_deep, too_large
 
 MAXIMUM_EVENTS = 25_000
+_MAXIMUM_VARIABLES = 10 * 1024 * 1024  # all of an execution; 256 KiB those of one Assign: dg/workflow-variables.html
 _LONGEST_EXPRESS_SECONDS = 300  # https://docs.aws.amazon.com/step-functions/latest/dg/choosing-workflow-type.html
 # Where a step ends if it has not before: others are to have their turns, and what is written is to be of a size.
 _LONG_STEP_EVENTS = 250
@@ -98,7 +99,7 @@ class Run:
         except EvaluationError as problem:
             self.evaluation_failed(branch, problem)
         except RecursionError:
-            self.evaluation_failed(branch, EvaluationError("The data is nested too deeply."))
+            self.evaluation_failed(branch, nested_too_deeply())
 
     # --- Small things -------------------------------------------------------------------------------------------------
 
@@ -184,9 +185,11 @@ class Run:
         text = to_text(output)
         if too_large(text):
             raise too_large_result(branch.state)
+        if too_deep(output, text):
+            raise nested_too_deeply()
         extra: dict[str, Any] = {}
         if assigned:
-            extra["assignedVariables"] = {name: to_text(value) for name, value in assigned.items()}
+            extra["assignedVariables"] = self._texts_of_variables(branch, assigned)
             extra["assignedVariablesDetails"] = NOT_TRUNCATED
         self.note(
             branch,
@@ -203,6 +206,21 @@ class Run:
             self.enter(branch, next_state, output, text)
         else:
             self.finish_branch(branch, output, text)
+
+    def _texts_of_variables(self, branch: Branch, assigned: dict[str, Json]) -> dict[str, str]:
+        """The JSON of variables that are assigned.  Raises EvaluationError if they are too large or too deep."""
+        texts = {name: to_text(value) for name, value in assigned.items()}
+        together = "".join(texts.values())
+        if any(too_deep(assigned[name], text) for name, text in texts.items()):
+            raise nested_too_deeply()
+        others = (variables for other in self.state.branches.values() if (variables := other.variables))
+        if too_large(together) or len(together) + sum(len(to_text(it)) for it in others) > _MAXIMUM_VARIABLES:
+            raise EvaluationError(
+                f"The state/task '{branch.state}' assigned variables with a size exceeding the maximum number of bytes "
+                "service limit.",
+                failures.DATA_LIMIT_EXCEEDED,
+            )
+        return texts
 
     def leave_with_result(self, branch: Branch, result: Json) -> None:
         """Leave a state that has a result: ResultSelector, ResultPath and OutputPath, or JSONata's Output."""
@@ -421,6 +439,11 @@ class Run:
             twin.waiting = waiting if isinstance(waiting, OnBranches | OnMapRun) else None
             branches += children
         return found
+
+
+def nested_too_deeply() -> EvaluationError:
+    """The failure of a state whose data has more levels than AWS's parser reads."""
+    return EvaluationError(f"The data is nested more than {MAXIMUM_DEPTH} levels deep.")
 
 
 def too_large_result(name: str) -> EvaluationError:

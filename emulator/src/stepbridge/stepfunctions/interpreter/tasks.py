@@ -10,12 +10,12 @@ from stepbridge.stepfunctions.interpreter import failures
 from stepbridge.stepfunctions.interpreter.data_flow import number
 from stepbridge.stepfunctions.interpreter.failures import Failure
 from stepbridge.stepfunctions.interpreter.messages import CancelTask, InvokeTask, Json
-from stepbridge.stepfunctions.interpreter.run import NOT_TRUNCATED, Run, too_large_result
+from stepbridge.stepfunctions.interpreter.run import NOT_TRUNCATED, Run, nested_too_deeply, too_large_result
 from stepbridge.stepfunctions.interpreter.state import Branch, OnTask
 from stepbridge.stepfunctions.language.definition import Task
 from stepbridge.stepfunctions.language.evaluation import EvaluationError
 from stepbridge.stepfunctions.language.resources import TASK_TOKEN, Activity, Integration, LambdaFunction, Resource
-from stepbridge.stepfunctions.language.values import to_text, too_large
+from stepbridge.stepfunctions.language.values import to_text, too_deep, too_large
 
 
 def _task(run: Run, branch: Branch) -> Task:
@@ -121,9 +121,9 @@ def submitted(run: Run, branch: Branch, task: OnTask, output: Json) -> None:
 def succeeded(run: Run, branch: Branch, task: OnTask, output: Json) -> None:
     started(run, branch, task)
     text = to_text(output)
-    if too_large(text):
+    if too_large(text) or too_deep(output, text):
         name = _limit_name(_task(run, branch).resource)
-        problem = too_large_result(name)
+        problem = too_large_result(name) if too_large(text) else nested_too_deeply()
         failed(run, branch, task, Failure(problem.error, problem.cause, of_task=True))
         return
     _over(run, branch, task)

@@ -5,7 +5,7 @@ import math
 import re
 from typing import NoReturn
 
-from stepbridge.stepfunctions.language.values import Json
+from stepbridge.stepfunctions.language.values import MAXIMUM_DEPTH, Json, too_deep
 
 _EXPECTED = "was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
 
@@ -53,13 +53,26 @@ def parse(text: str, *, unique_fields: bool = False) -> Json:
     """Parse `text`.  Raises JsonError; with `unique_fields` also DuplicateFieldError."""
     try:
         hook = _unique if unique_fields else None
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=hook)
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=hook)
     except DuplicateFieldError:
         raise
     except json.JSONDecodeError as problem:
         raise _in_jackson_words(text, problem) from None
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise _too_deep(text) from None
+    except ValueError:
         raise JsonError("Unexpected token", f"{_source(text)}; line: 1, column: 1]") from None
+    if too_deep(value, text):
+        raise _too_deep(text)
+    return value
+
+
+def _too_deep(text: str) -> JsonError:
+    return JsonError(
+        f"Document nesting depth ({MAXIMUM_DEPTH + 1}) exceeds the maximum allowed "
+        f"({MAXIMUM_DEPTH}, from `StreamReadConstraints.getMaxNestingDepth()`)",
+        f"{_source(text)}; line: 1, column: 1]",
+    )
 
 
 def _source(text: str) -> str:

@@ -1,11 +1,16 @@
 """JSON values as Step Functions writes and types them."""
 
 import json
+import sys
 from typing import Any
 
 Json = Any  # a JSON value: None, bool, int, float, str, list, dict
 
 MAXIMUM_BYTES = 262_144  # of any input, output or result: 256 KiB of UTF-8
+MAXIMUM_DEPTH = 1_000  # of arrays and objects in each other, as Jackson, AWS's parser, reads them by default
+
+# Python's JSON functions and the evaluators recurse, up to three times for each level of the data.
+sys.setrecursionlimit(max(sys.getrecursionlimit(), 5 * MAXIMUM_DEPTH))
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
@@ -32,6 +37,23 @@ def type_name(value: Json) -> str:
     if isinstance(value, list):
         return "array"
     return "object" if isinstance(value, dict) else "number"
+
+
+def too_deep(value: Json, text: str) -> bool:
+    """True if arrays and objects in `value`, whose text is `text`, are nested more deeply than the limit."""
+    if text.count("[") + text.count("{") <= MAXIMUM_DEPTH:
+        return False
+    level = [value]
+    for _ in range(MAXIMUM_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def too_large(text: str) -> bool:

@@ -111,7 +111,13 @@ class ExecutionRunner:
         self.cancelled: list[Callable[[int, int], object]] = []
 
     def open(self) -> None:
-        """Go on with what a stopped emulator left: calls that had not returned are made again, late timers fire."""
+        """Go on with what a stopped or killed emulator left; timers that are late fire.
+
+        A call that was under way is made again, as nobody can tell any more how it would have ended, and with the
+        same task token, by which its receiver can tell that it has seen the task.  AWS has no such moment to copy;
+        the other choice, to fail the task, would end executions that a stop must not harm.  A call whose return was
+        committed is never made again, and what it returned is committed with all that follows from it.
+        """
         for row in self._store.query(
             "SELECT execution, task, answer FROM tasks WHERE activity IS NULL AND call IS NOT NULL"
         ):
@@ -403,6 +409,8 @@ class ExecutionRunner:
             event = TaskSubmitted(task, output) if waits else TaskSucceeded(task, output)
         except TaskError as error:
             event = TaskFailed(task, error.error, error.cause, error.before_submit)
+        except RecursionError:
+            event = TaskFailed(task, "States.Runtime", "The result of the task is nested too deeply to be read.")
         except Exception as error:  # a fault of ours must not leave the task hanging
             cause = f"Internal error of stepbridge: {type(error).__name__}: {error}"
             event = TaskFailed(task, "States.TaskFailed", cause)

@@ -1,0 +1,75 @@
+"""Data that grow with each round of a loop end the execution as a limit says, and nothing else."""
+
+from typing import Any
+
+import pytest
+from tests.unit.stepfunctions.replay import execute
+
+from stepbridge.stepfunctions.language import json_text
+
+DEEPER = "{'a': " * 20 + "$states.input" + "}" * 20
+
+
+def loop(query_language: str, **state: Any) -> dict[str, Any]:
+    """A loop through a Pass state with the fields `state`."""
+    end: dict[str, Any] = {"Variable": "$.enough", "IsPresent": True, "Next": "Done"}
+    if query_language == "JSONata":
+        end = {"Condition": "{% $exists($states.input.enough) %}", "Next": "Done"}
+    return {
+        "QueryLanguage": query_language,
+        "StartAt": "Again",
+        "States": {
+            "Again": {"Type": "Pass", "Next": "Enough", **state},
+            "Enough": {"Type": "Choice", "Choices": [end], "Default": "Again"},
+            "Done": {"Type": "Succeed"},
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("query_language", "state", "error", "cause"),
+    [
+        ("JSONPath", {"Parameters": {"a.$": "$"}}, "States.Runtime", "nested more than 1000 levels deep"),
+        ("JSONPath", {"Parameters": {"a.$": "States.Array($)"}}, "States.Runtime", "nested more than 1000 levels deep"),
+        ("JSONPath", {"Parameters": {"a.$": "States.Array($, $)"}}, "States.DataLimitExceeded", "returned a result"),
+        ("JSONata", {"Output": f"{{% {DEEPER} %}}"}, "States.Runtime", "nested more than 1000 levels deep"),
+        (
+            "JSONata",
+            {"Output": "{% [$states.input, $states.input] %}"},
+            "States.DataLimitExceeded",
+            "returned a result",
+        ),
+        (
+            "JSONata",
+            {"Assign": {"v": "{% $exists($v) ? [$v, $v] : 1 %}"}},
+            "States.DataLimitExceeded",
+            "assigned variables",
+        ),
+        ("JSONPath", {}, "States.Runtime", "maximum number of history events (25000)"),
+    ],
+)
+def test_a_loop_whose_data_grow(query_language: str, state: dict[str, Any], error: str, cause: str) -> None:
+    execution = execute(loop(query_language, **state))
+    assert execution.finish is not None
+    assert (execution.finish.status, execution.finish.error) == ("FAILED", error)
+    assert cause in str(execution.finish.cause)
+
+
+def test_all_variables_together_have_a_limit() -> None:
+    names = [f"v{number}" for number in range(50)]
+    states: dict[str, Any] = {
+        name: {"Type": "Pass", "Assign": {name: "{% $pad('', 250000, 'x') %}"}, "Next": f"v{number + 1}"}
+        for number, name in enumerate(names)
+    }
+    definition = {"QueryLanguage": "JSONata", "StartAt": "v0", "States": {**states, "v50": {"Type": "Succeed"}}}
+    execution = execute(definition)
+    assert execution.finish is not None
+    assert execution.finish.error == "States.DataLimitExceeded"
+    assert execution.types.count("PassStateExited") == 41  # 10 MiB
+
+
+def test_json_is_read_to_the_depth_that_aws_reads() -> None:
+    assert json_text.parse("[" * 1000 + "]" * 1000)
+    for depth in (1001, 500_000):
+        with pytest.raises(json_text.JsonError, match=r"Document nesting depth \(1001\) exceeds the maximum"):
+            json_text.parse("[" * depth + "]" * depth)
