@@ -14,7 +14,8 @@ import asyncio, ssl, sys
 from pathlib import Path
 from stepbridge.clock import SystemClock
 from stepbridge.iot.access import Admission, Decision
-from stepbridge.iot.broker import Broker, EmbeddedCore
+from stepbridge.iot.broker import Broker
+from stepbridge.iot.broker.cores import message_core
 from stepbridge.settings import Settings
 from stepbridge.store import Store
 from stepbridge.trace import Trace
@@ -24,13 +25,15 @@ class Everybody:
     def decide(self, connection, action, resource): return Decision(True, "")
     def on_revocation(self, callback): pass
 
-async def main(folder, root, certificate, key):
+async def main(folder, root, certificate, key, broker, *files):
     clock = SystemClock()
     store, trace = Store(folder / "killed.db"), Trace(clock)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    core = EmbeddedCore(store, clock, trace)
-    broker = Broker(Settings(folder, mqtt_port=0), store, clock, trace, Everybody(), core, context)
+    files = dict(zip(("broker_ca", "broker_cert", "broker_key"), map(Path, files)))
+    settings = Settings(folder, mqtt_port=0, broker=broker, **files)
+    core = message_core(settings, store, clock, trace)
+    broker = Broker(settings, store, clock, trace, Everybody(), core, context)
     broker.trust(Path(root).read_bytes())
     await broker.start()
     print(broker.ports[0], flush=True)
@@ -43,7 +46,11 @@ asyncio.run(main(Path(sys.argv[1]), *sys.argv[2:]))
 class Process:
     def __init__(self, world: Any, folder: Path) -> None:
         server = world.authority.issue("localhost")
-        arguments = [folder, world.authority.path, server.certificate, server.key]
+        arguments = [folder, world.authority.path, server.certificate, server.key, "embedded"]
+        if world.mosquitto is not None:
+            files = world.folder / "mosquitto"
+            names = ("root-ca.pem", "client.pem", "client.key")
+            arguments[-1:] = [world.mosquitto.endpoint, *(files / name for name in names)]
         command = [sys.executable, "-c", SERVER, *map(str, arguments)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
@@ -55,6 +62,7 @@ class Process:
 
 
 def test_acknowledged_messages_survive(world: Any, tmp_path: Path) -> None:
+    world.stop()
     first = Process(world, tmp_path)
     try:
         reader = world.raw(port=first.port)
@@ -93,3 +101,4 @@ def test_acknowledged_messages_survive(world: Any, tmp_path: Path) -> None:
         assert (kept.payload, kept.retain) == (b"retained", True)
     finally:
         second.kill()
+        world.start()

@@ -2,7 +2,8 @@
 
 :class:`Broker` is what the rest of the emulator sees.  The gateway (:mod:`~stepbridge.iot.broker.gateway`) terminates
 mutual TLS and enforces policies and limits; a core (:mod:`~stepbridge.iot.broker.core`) keeps sessions, queues and
-retained messages.
+retained messages: in this process (:mod:`~stepbridge.iot.broker.embedded`), or on a real Mosquitto
+(:mod:`~stepbridge.iot.broker.mosquitto`).
 """
 
 from stepbridge.iot.broker.broker import Broker
