@@ -10,8 +10,8 @@ from stepbridge.api.app import Api
 from stepbridge.api.calls import AwsCalls
 from stepbridge.api.dispatch import Dispatcher
 from stepbridge.api.forwarding import StepFunctionsForwarder
-from stepbridge.api.iam_journal import IamJournal
 from stepbridge.api.moto_backend import MotoBackend
+from stepbridge.api.moto_journal import MotoJournal
 from stepbridge.api.server import HttpServer, listen
 from stepbridge.clock import Clock, SystemClock
 from stepbridge.cloudformation.service import CloudFormationService
@@ -118,7 +118,7 @@ class Emulator:
 
         permissions = Permissions(settings, clock, trace, calls, lambda: moto.iam_revision, lambda token: issuer(token))
         lambda_service = LambdaService(settings, store, clock, trace, lambda: self.url, calls, permissions)
-        moto.remember_iam(IamJournal(store))
+        moto.remember(MotoJournal(store))
         moto.tell_queue_messages(lambda_service.queue_has_messages)
         self.authority = CertificateAuthority(settings.data_dir / "ca", settings.hostnames)
         registry = Registry(settings, store, clock, trace, self.authority, lambda: f"{self.hostname}:{self._mqtt_port}")

@@ -9,7 +9,7 @@ import functools
 import io
 import logging
 import os
-import re
+import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -17,8 +17,8 @@ from typing import Any, ParamSpec, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from stepbridge.api.http import HttpRequest, HttpResponse
-from stepbridge.api.iam_journal import IamJournal
 from stepbridge.api.moto_corrections import correct
+from stepbridge.api.moto_journal import KeptRequest, MotoJournal, name_uploads_by_seed, service_changed_by
 from stepbridge.api.queue_arrivals import tell_of_arrivals
 from stepbridge.api.schedule_changes import tell_of_rules, tell_of_schedules
 
@@ -30,7 +30,6 @@ T = TypeVar("T")
 # ReceiveMessage may wait for 20 seconds, and waits on its thread.  Threads are made when they are needed.
 _WSGI_THREADS = 64
 _KEEP_SECONDS = 5.0
-_ACTION = re.compile(rb"(?:^|&)Action=(\w+)")
 
 
 class MotoBackend:
@@ -45,8 +44,9 @@ class MotoBackend:
         self._application: Callable[..., Any] = _not_loaded
         self._loading = threading.Lock()
         self.iam_revision = 0
-        self._iam_journal: IamJournal | None = None
-        self._iam_changes: list[HttpRequest] = []
+        self._journal: MotoJournal | None = None
+        self._kept: list[KeptRequest] = []
+        self._changing = threading.Lock()
         self._on_queue_message: Callable[[str, float], object] | None = None
         self._on_schedule_change: Callable[[], object] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -63,10 +63,23 @@ class MotoBackend:
     def handle_blocking(self, request: HttpRequest) -> HttpResponse:
         """Answer one request on this thread, which is not the event loop's."""
         self._load()
-        answer = self._carry_out(request)
-        if answer.status < 300 and _changes_iam(request):
-            self._keep_iam_change(request)
+        service = service_changed_by(request)
+        if service is None:
+            return self._carry_out(request)
+        with self._changing:  # one after the other, as they will be after a restart
+            kept = KeptRequest(secrets.randbits(32), request)
+            answer = self._carry_out_seeded(kept)
+            if answer.status < 300:
+                if service == "iam":
+                    self.iam_revision += 1
+                self._keep(kept)
         return answer
+
+    def _carry_out_seeded(self, kept: KeptRequest) -> HttpResponse:
+        from moto.moto_api._internal import mock_random
+
+        mock_random.seed(kept.seed)
+        return self._carry_out(kept.request)
 
     def _carry_out(self, request: HttpRequest) -> HttpResponse:
         started: dict[str, Any] = {}
@@ -99,17 +112,16 @@ class MotoBackend:
             status = 400
         return HttpResponse(status, headers, body)
 
-    def remember_iam(self, journal: IamJournal) -> None:
-        """Begin with the roles and policies of `journal`, and keep in it what changes."""
+    def remember(self, journal: MotoJournal) -> None:
+        """Begin with what `journal` has, and keep in it what changes."""
         self._loop = asyncio.get_running_loop()
-        self._iam_journal = journal
-        self._iam_changes = journal.requests()
-        self.iam_revision = len(self._iam_changes)
+        self._journal = journal
+        self._kept = journal.requests()
+        self.iam_revision = sum(service_changed_by(kept.request) == "iam" for kept in self._kept)
 
-    def _keep_iam_change(self, request: HttpRequest) -> None:
-        self.iam_revision += 1
-        if self._iam_journal is not None and self._loop is not None and not self._loop.is_closed():
-            keeping = asyncio.run_coroutine_threadsafe(self._iam_journal.keep(request), self._loop)
+    def _keep(self, kept: KeptRequest) -> None:
+        if self._journal is not None and self._loop is not None and not self._loop.is_closed():
+            keeping = asyncio.run_coroutine_threadsafe(self._journal.keep(kept), self._loop)
             try:
                 keeping.result(_KEEP_SECONDS)
             except (TimeoutError, CancelledError):  # stepbridge is stopping
@@ -150,7 +162,9 @@ class MotoBackend:
 
             def create_application(service: Any) -> Any:
                 correct(service, self._account)
-                if service == "sqs":
+                if service == "s3":
+                    name_uploads_by_seed()
+                elif service == "sqs":
                     tell_of_arrivals(self._message_arrived)
                 elif service == "events":
                     tell_of_rules(self._schedule_changed)
@@ -159,21 +173,13 @@ class MotoBackend:
                 return create_backend_app(service)
 
             self._application = DomainDispatcherApplication(create_application)
-            for request in self._iam_changes:
-                self._carry_out(request)
-            self._iam_changes.clear()
+            for kept in self._kept:
+                self._carry_out_seeded(kept)
+            self._kept.clear()
 
 
 def _not_loaded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
     raise RuntimeError("moto is not loaded")
-
-
-def _changes_iam(request: HttpRequest) -> bool:
-    """Whether the request may have changed roles or policies."""
-    if "/iam/aws4_request" not in request.headers.get("authorization", ""):
-        return False
-    action = _ACTION.search(request.body or request.query.encode())
-    return action is None or not action[1].startswith((b"Get", b"List", b"Simulate", b"Generate"))
 
 
 def _wsgi_environ(request: HttpRequest) -> dict[str, Any]:
