@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 
 python_image=$(sed -n 's/^ARG PYTHON=//p' emulator/Dockerfile)
 mosquitto_image=$(sed -n 's/^ *image: \(eclipse-mosquitto:.*\)$/\1/p' docker-compose.yml)
-stepfunctions_image=$(sed -n 's/^ *image: \(amazon.*\)$/\1/p' docker/stepfunctions/local.yml)
+stepfunctions_image=$(sed -n 's/^ *image: \(amazon.*\)$/\1/p' compose/stepfunctions/local.yml)
 debian_image=stepbridge-stand-in/debian
 release=${python_image##*-} # bookworm
 

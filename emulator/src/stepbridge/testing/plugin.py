@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from stepbridge.testing.mosquitto import mosquitto_options
 from stepbridge.testing.process import EmulatorProcess
 
 
@@ -14,3 +15,10 @@ def stepbridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorPro
     emulator.start()
     yield emulator
     emulator.stop()
+
+
+@pytest.fixture(scope="session")
+def mosquitto() -> Iterator[tuple[str, ...]]:
+    """Options of `stepbridge up` for Mosquitto as its message core, in a container if there is Docker."""
+    with mosquitto_options() as options:
+        yield options
