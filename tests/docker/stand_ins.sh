@@ -6,7 +6,7 @@
 #                              built without a network
 #   eclipse-mosquitto          Debian's Mosquitto with the official image's paths and user
 #   aws-stepfunctions-local    stepbridge's engine in its compatible mode (stepfunctions.Dockerfile)
-# An image that is there already is left alone, but for the last one, which has our own code in it.
+# An official image that is there is left alone; a stand-in is made anew when what is in it has changed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=tests/docker
@@ -20,6 +20,11 @@ debian_image=stepbridge-stand-in/debian
 release=${python_image##*-} # bookworm
 
 have() { docker image inspect "$1" >/dev/null 2>&1; }
+stale() { # an image, what its label should say: it is not there, or is a stand-in with something else in it
+    local label
+    label=$(docker image inspect --format '{{index .Config.Labels "stepbridge.stand-in"}}' "$1" 2>/dev/null) || return 0
+    [ -n "$label" ] && [ "$label" != "$2" ]
+}
 build() { DOCKER_BUILDKIT=0 docker build --quiet "$@" 2>"$work/build.log" >/dev/null || { cat "$work/build.log" >&2; exit 1; }; }
 say() { echo "stand-ins: $*"; }
 
@@ -35,7 +40,8 @@ if ! have "$debian_image"; then
     tar --create --directory "$work/root" . | docker import - "$debian_image"
 fi
 
-if ! have "$python_image"; then
+locks=$(cat requirements.lock on-prem-worker/requirements.lock | sha256sum | cut --characters=-16)
+if stale "$python_image" "$locks"; then
     say "$python_image"
     mkdir "$work/python"
     version=$(docker run --rm "$debian_image" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -45,7 +51,7 @@ if ! have "$python_image"; then
         --only-binary :all: --implementation cp --python-version "$version" \
         --platform "manylinux_2_28_$machine" --platform "manylinux_2_17_$machine" --platform "manylinux2014_$machine" \
         --requirement "$work/packages" 'setuptools>=77' wheel 2>"$work/pip.log" || { cat "$work/pip.log" >&2; exit 1; }
-    build --tag "$python_image" --file "$here/python.Dockerfile" \
+    build --tag "$python_image" --label stepbridge.stand-in="$locks" --file "$here/python.Dockerfile" \
         --build-arg BASE="$debian_image" "$work/python"
 fi
 
@@ -55,8 +61,7 @@ if ! have "$mosquitto_image"; then
         --build-arg BASE="$debian_image" "$here"
 fi
 
-if ! have "$stepfunctions_image" ||
-    [ "$(docker image inspect -f '{{index .Config.Labels "stepbridge.stand-in"}}' "$stepfunctions_image")" = true ]; then
+if stale "$stepfunctions_image" "made anew each time"; then
     say "$stepfunctions_image"
     build --tag stepbridge:compose --file emulator/Dockerfile .
     build --tag "$stepfunctions_image" --file "$here/stepfunctions.Dockerfile" "$here"

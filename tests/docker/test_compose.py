@@ -206,7 +206,7 @@ def lasting(service: str) -> None:
     """Leaves out what cannot last: see docs/compose.md."""
     image = '{{index .Config.Labels "stepbridge.stand-in"}}'
     name = "amazon/aws-stepfunctions-local:2.0.0"
-    if service == "stepfunctions" and checked("docker", "image", "inspect", "-f", image, name).strip() != "true":
+    if service == "stepfunctions" and not checked("docker", "image", "inspect", "-f", image, name).strip():
         pytest.skip("AWS's Step Functions Local keeps nothing over a restart")
 
 

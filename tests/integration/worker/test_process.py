@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +68,22 @@ def test_another_signal_later_ends_it_at_once(process: subprocess.Popen[str], br
         process.wait(timeout=1.2)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=2) == -signal.SIGTERM
+
+
+def test_a_file_says_that_it_takes_jobs(broker: Broker, environment: dict[str, str], tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    ready.touch()  # left by one that was killed
+    variables = {**os.environ, **environment, "READY_FILE": str(ready)}
+    with subprocess.Popen(COMMAND, env=variables, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            broker.expect_connected()
+            for line in process.stderr:
+                if "Waiting for jobs" in line:
+                    break
+            assert ready.exists()
+            process.terminate()
+            process.communicate(timeout=PATIENCE_SECONDS)
+            assert not ready.exists()
+        finally:
+            process.kill()

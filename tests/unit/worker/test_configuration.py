@@ -54,6 +54,7 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
         ("PORT", "0", "PORT is not a number"),
         ("PORT", "65536", "PORT is not a number"),
         ("PORT", "²", "PORT is not a number"),
+        ("READY_FILE", "/nowhere/ready", "READY_FILE is not in a folder that can be written to: /nowhere/ready"),
         ("CA_FILE", "/nowhere/ca.pem", "CA_FILE is not a file that can be read: /nowhere/ca.pem"),
         ("DEVICE_CERT", "/", "DEVICE_CERT is not a file"),
         ("PRIVATE_KEY", " ", "PRIVATE_KEY is not set"),
