@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.integration.cloudformation.bench import Bench, Run, queue, template
+from tests.integration.cloudformation.bench import ACCOUNT, Bench, Run, queue, template
 
 from stepbridge.store import Store
 
@@ -365,5 +365,61 @@ def test_dynamic_references_are_looked_up_but_not_recorded(bench: Run) -> None:
         await one.call("delete_stack", StackName="s")
         missing = parameter | {"Properties": {"Type": "String", "Value": "{{resolve:ssm:nowhere}}"}}
         assert await one.create("t", {"P": missing}) == "ROLLBACK_COMPLETE"
+
+    bench(scenario)
+
+
+def test_a_rollback_that_was_cut_off_is_taken_up(tmp_path: Path) -> None:
+    first = {"Change": queue(QueueName="undone", DelaySeconds=1), "Renamed": queue(QueueName="undone-old")}
+    second = {
+        "Change": queue(QueueName="undone", DelaySeconds=2),
+        "Renamed": queue(QueueName="undone-new"),
+        "Bad": FAILING | {"DependsOn": ["Change", "Renamed"]},
+    }
+
+    async def before() -> None:
+        store = Store(tmp_path / "db.sqlite")
+        one = Bench(store, tmp_path)
+        assert await one.create("s", first) == "CREATE_COMPLETE"
+        reached = asyncio.Event()
+        one.trace.listen(lambda hop: reached.set() if "UPDATE_ROLLBACK_IN_PROGRESS" in hop.text else None)
+        request = asyncio.create_task(one.call("update_stack", StackName="s", TemplateBody=template(second)))
+        await reached.wait()
+        await one.service.stop()
+        await request
+        assert {"undone", "undone-old", "undone-new"} <= set(await one.queues())
+        store.close()
+
+    async def after() -> None:
+        store = Store(tmp_path / "db.sqlite")
+        one = Bench(store, tmp_path)
+        await one.service.start()
+        assert await one.status("s") == "UPDATE_ROLLBACK_COMPLETE"
+        assert [name for name in sorted(await one.queues()) if name.startswith("undone")] == ["undone", "undone-old"]
+        url = f"http://127.0.0.1:1/{ACCOUNT}/undone"
+        attributes = await one.calls.call("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=["DelaySeconds"])
+        assert attributes["Attributes"]["DelaySeconds"] == "1"
+        await one.call("delete_stack", StackName="s")
+        await one.service.settled()
+        assert not [name for name in await one.queues() if name.startswith("undone")]
+        store.close()
+
+    asyncio.run(before())
+    asyncio.run(after())
+
+
+def test_a_failed_update_is_kept_and_rolled_back_when_asked(bench: Run) -> None:
+    async def scenario(one: Bench) -> None:
+        await one.create("kept", {"Change": queue(DelaySeconds=1)})
+        before = await one.queues()
+        broken = {"Change": queue(DelaySeconds=2), "New": queue(), "Bad": FAILING | {"DependsOn": ["Change", "New"]}}
+        await one.call("update_stack", StackName="kept", TemplateBody=template(broken), DisableRollback=True)
+        assert await one.status("kept") == "UPDATE_FAILED"
+        assert len(await one.queues()) == 2
+        await one.call("rollback_stack", StackName="kept")
+        assert await one.status("kept") == "UPDATE_ROLLBACK_COMPLETE"
+        assert await one.queues() == before
+        refusal = await one.refused("continue_update_rollback", StackName="kept")
+        assert "UPDATE_ROLLBACK_COMPLETE state" in refusal.message
 
     bench(scenario)
