@@ -9,7 +9,7 @@ import pytest
 
 from stepbridge.clock import ManualClock
 from stepbridge.iot.broker.core import CoreSession, Opening
-from stepbridge.iot.broker.embedded import EmbeddedCore
+from stepbridge.iot.broker.embedded import EmbeddedCore, EmbeddedSession
 from stepbridge.iot.message import Message, MessageProperties
 from stepbridge.iot.mqtt.packets import Subscription
 from stepbridge.store import Store
@@ -52,6 +52,11 @@ class Bench:
         session.resume()
         return session
 
+    def close(self, session: CoreSession, expiry: int) -> None:
+        assert isinstance(session, EmbeddedSession)
+        assert session.subscriber is not None
+        session.close(session.subscriber, expiry)
+
     def publish(
         self, payload: str, *, topic: str = "t", qos: int = 1, retain: bool = False, expiry: int | None = None
     ) -> None:
@@ -79,7 +84,7 @@ def test_session_expires() -> None:
         session = await bench.open("c", Client(), expiry=3600)
         session.subscribe([Subscription("t", 1)])
         bench.clock.advance(10_000)  # it does not expire while connected
-        session.close(3600)
+        bench.close(session, 3600)
         bench.publish("missed")
         bench.clock.advance(3599)
         assert bench.rows("broker_queue") == 1
@@ -94,11 +99,27 @@ def test_session_expires() -> None:
 
 def test_session_taken_up_in_time_does_not_expire() -> None:
     async def story(bench: Bench) -> None:
-        (await bench.open("c", Client(), expiry=100)).close(100)
+        bench.close(await bench.open("c", Client(), expiry=100), 100)
         bench.clock.advance(99)
         again = await bench.open("c", Client(), expiry=100)
         bench.clock.advance(1000)
         assert again.present
+        assert bench.rows("broker_session") == 1
+
+    run(story)
+
+
+def test_a_connection_that_was_overtaken_does_not_close_the_session_of_its_successor() -> None:
+    """Two CONNECTs of one client at once: the first is told of its session when the second has it already."""
+
+    async def story(bench: Bench) -> None:
+        first, second = Client(), Client()
+        overtaken = await bench.open("c", first, expiry=3600)
+        session = await bench.open("c", second, expiry=3600)
+        session.subscribe([Subscription("t", 1)])
+        overtaken.close(first, 0)
+        bench.publish("for the second")
+        assert second.payloads == ["for the second"]
         assert bench.rows("broker_session") == 1
 
     run(story)
@@ -110,7 +131,7 @@ def test_expiry_goes_on_after_a_restart(tmp_path: Path) -> None:
     async def first() -> None:
         bench = Bench(path)
         await bench.core.start()
-        (await bench.open("away", Client(), expiry=100)).close(100)
+        bench.close(await bench.open("away", Client(), expiry=100), 100)
         await bench.open("connected", Client(), expiry=100)
         await bench.store.committed()  # and the process is killed
 
@@ -132,7 +153,7 @@ def test_messages_expire() -> None:
     async def story(bench: Bench) -> None:
         session = await bench.open("c", Client(), expiry=3600)
         session.subscribe([Subscription("t", 1)])
-        session.close(3600)
+        bench.close(session, 3600)
         bench.publish("short", expiry=10)
         bench.publish("long", expiry=11)
         bench.publish("kept", topic="r", retain=True, expiry=10)
@@ -154,7 +175,7 @@ def test_unacknowledged_messages_come_again_in_order() -> None:
         for number in range(3):
             bench.publish(str(number))
         session.acknowledge(client.got[1][3])
-        session.close(3600)
+        bench.close(session, 3600)
         bench.publish("3")
         again = Client()
         await bench.open("c", again, expiry=3600)
@@ -241,11 +262,11 @@ def test_shared_subscription_prefers_who_is_there() -> None:
         present = await bench.open("here", here, expiry=10)
         for session in (away, present):
             session.subscribe([Subscription("$share/g/t", 1)])
-        away.close(10)
+        bench.close(away, 10)
         bench.publish("1")
         bench.publish("2")
         assert here.payloads == ["1", "2"]
-        present.close(10)
+        bench.close(present, 10)
         for number in range(3, 7):
             bench.publish(str(number))
         back, too = Client(), Client()

@@ -178,7 +178,7 @@ class DeviceConnection:
             return
         core_session = opened.result()
         if self._closing_at is not None:
-            core_session.close(self._session.session_expiry)
+            core_session.close(self, self._session.session_expiry)
             return
         self._core_session = core_session
         self._gateway.wills.settle(self.client_id or "", resumed=core_session.present)
@@ -512,7 +512,7 @@ class DeviceConnection:
         if core_session is None:
             return
         will, self._will = self._will, None
-        core_session.close(self._session.session_expiry)
+        core_session.close(self, self._session.session_expiry)
         if self.client_id is not None and self._session_identifier is not None:
             self._gateway.lifecycle.disconnected(
                 self.client_id, self.principal, self._session_identifier, self.disconnect_reason

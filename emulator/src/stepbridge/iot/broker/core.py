@@ -83,8 +83,11 @@ class CoreSession(Protocol):
         """The client has a QoS 1 message."""
         ...
 
-    def close(self, expiry: int) -> None:
-        """The connection is over; the session stays for `expiry` seconds."""
+    def close(self, subscriber: Subscriber, expiry: int) -> None:
+        """The connection of `subscriber` is over; the session stays for `expiry` seconds.
+
+        Nothing where another connection has taken the session up since: then it is not this one's to close.
+        """
         ...
 
 

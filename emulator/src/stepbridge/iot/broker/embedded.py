@@ -173,7 +173,9 @@ class EmbeddedSession:
         if self.durable:
             self._core.records.dequeue(self.client_id, token)
 
-    def close(self, expiry: int) -> None:
+    def close(self, subscriber: Subscriber, expiry: int) -> None:
+        if self.subscriber is not subscriber:
+            return
         self.subscriber = None
         if expiry and self.durable:
             self.expiry = expiry

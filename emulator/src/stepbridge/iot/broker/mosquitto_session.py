@@ -252,7 +252,9 @@ class MosquittoSession:
     def synchronize(self) -> Safe:
         return self._after_changes(lambda: self._core.synchronize(self))
 
-    def close(self, expiry: int) -> None:
+    def close(self, subscriber: Subscriber, expiry: int) -> None:
+        if self.subscriber is not subscriber:
+            return
         while self._deferred:
             self._deferred.popleft()()
         self.subscriber = None
