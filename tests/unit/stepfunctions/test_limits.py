@@ -68,6 +68,13 @@ def test_all_variables_together_have_a_limit() -> None:
     assert execution.types.count("PassStateExited") == 41  # 10 MiB
 
 
+def test_a_division_by_zero_is_told_in_the_words_of_jsonata() -> None:
+    state = {"Type": "Pass", "Output": "{% 1/0 %}", "End": True}
+    execution = execute({"QueryLanguage": "JSONata", "StartAt": "S", "States": {"S": state}})
+    assert execution.finish is not None
+    assert str(execution.finish.cause).endswith("D1001: Number out of range: Infinity")
+
+
 def test_json_is_read_to_the_depth_that_aws_reads() -> None:
     assert json_text.parse("[" * 1000 + "]" * 1000)
     for depth in (1001, 500_000):

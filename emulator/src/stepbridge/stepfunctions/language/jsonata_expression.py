@@ -51,6 +51,8 @@ class Expression:
             raise self._error(f"threw an error during evaluation. {problem.error}: {message}") from None
         except RecursionError:
             raise self._error("threw an error during evaluation. U1001: Stack overflow error") from None
+        except ZeroDivisionError:
+            raise self._error("threw an error during evaluation. D1001: Number out of range: Infinity") from None
         except Exception as problem:
             raise self._error(f"threw an error during evaluation. {problem}") from None
         if result is None:

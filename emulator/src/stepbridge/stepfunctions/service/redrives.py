@@ -40,6 +40,9 @@ class Redrives:
         machine = self._machines.find(row["machine"].split("/", 1)[0])
         if machine is None or machine.status == "DELETING":
             return "State machine is in DELETING status"
+        if self._store.query_one("SELECT 1 FROM execution_states WHERE execution = ?", (row["id"],)) is None:
+            # It ended under a stepbridge that kept nothing of it, or by a fault of stepbridge itself.
+            return "Execution was started before the launch of RedriveExecution"
         last = self._history.last_event(row["id"])
         if last is not None and last["id"] >= _MAXIMUM_EVENTS:
             return "Execution history event limit exceeded"

@@ -2,7 +2,8 @@
 
 An execution is a row in `executions` for what the API tells of it, and while it runs a row in `execution_states` for
 the interpreter, one in `tasks` for each task that is not over and one in `timers` for each timer.  A running
-execution is nothing else: the index on `timers` is the queue of what is due, so a restart loads no executions.
+execution is nothing else: the index on `timers` is the queue of what is due, so a restart loads no executions.  Of
+an unsuccessful standard execution the row in `execution_states` stays, for a redrive.
 """
 
 MIGRATIONS = [
