@@ -1,5 +1,6 @@
 """docker-compose.yml, unmodified: the loop, who reaches whom, and what survives.  `make compose-test` runs this."""
 
+import contextlib
 import hashlib
 import json
 import threading
@@ -64,12 +65,20 @@ class Jobs:
             assert json.loads(description["output"])["lambdaOutput"] == {"result": number + 1000}
 
     def _start(self, number: int) -> str:
-        # The name makes it the same execution however often a client has to ask.
-        started = self._states.start_execution(
-            stateMachineArn=self._machine, name=f"{self._name}-{number}", input=json.dumps({"a": number, "b": 1000})
-        )
+        def start() -> str | None:
+            # The name makes it the same execution however often a client has to ask.
+            with contextlib.suppress(HTTPClientError):
+                started = self._states.start_execution(
+                    stateMachineArn=self._machine,
+                    name=f"{self._name}-{number}",
+                    input=json.dumps({"a": number, "b": 1000}),
+                )
+                return str(started["executionArn"])
+            return None
+
+        execution = wait_until(start, "the rule-bridge to answer", 60)
         self._started.release()
-        return str(started["executionArn"])
+        return execution
 
     def _statuses(self) -> Counter[str]:
         pages = self._states.get_paginator("list_executions").paginate(stateMachineArn=self._machine)
