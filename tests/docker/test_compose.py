@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from botocore.exceptions import BotoCoreError
 from tests.docker.harness import ROOT, Compose, checked, wait_until
 
 SERVICES = ("stepfunctions", "mosquitto", "rule-bridge", "worker")
@@ -67,7 +68,7 @@ class Jobs:
     def _start(self, number: int) -> str:
         def start() -> str | None:
             # The name makes it the same execution however often a client has to ask.
-            with contextlib.suppress(HTTPClientError):
+            with contextlib.suppress(BotoCoreError):
                 started = self._states.start_execution(
                     stateMachineArn=self._machine,
                     name=f"{self._name}-{number}",
