@@ -31,6 +31,17 @@ demo: .venv/.runtime
 up: .venv/.runtime
 	@$(BIN)/stepbridge up
 
+# In a project and on ports of its own, of which nothing is left.
+compose-demo: export COMPOSE_PROJECT_NAME := stepbridge-demo
+compose-demo: export HTTP_PORT := 0
+compose-demo: export MQTT_PORT := 0
+compose-demo:
+	@trap '$(COMPOSE) down --volumes' EXIT; \
+		$(COMPOSE) up --detach --build && $(COMPOSE) run --rm loop '{"a": 15, "b": 42}'
+
+compose-test: .venv/.dev
+	@tests/docker/run.sh
+
 test: check .venv/mqttjs/.installed
 	$(BIN)/pytest -q
 
