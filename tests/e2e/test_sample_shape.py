@@ -15,6 +15,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 from tests.e2e.harness import allow, create_device, ended
 
 from stepbridge.testing import EmulatorProcess
@@ -125,7 +126,7 @@ def machine(stepbridge: EmulatorProcess, tmp_path_factory: pytest.TempPathFactor
 def sample_worker(emulator: EmulatorProcess, device: dict[str, str]) -> mqtt.Client:
     """Adds a and b; what goes wrong becomes a null result."""
     subscribed = threading.Event()
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="sample-client", clean_session=False)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="sample-client", clean_session=False)
     client.tls_set(device["root"], device["certificate"], device["key"])
 
     def on_connect(client: mqtt.Client, *_: Any) -> None:

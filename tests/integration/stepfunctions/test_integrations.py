@@ -135,8 +135,8 @@ def test_what_a_task_puts_out(
             {"Name": "Not A Name", "SecretString": "x"},
             "SecretsManager.SecretsManagerException",
             (
-                "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@! "
-                "(Service: SecretsManager, Status Code: 400, Request ID: "
+                "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: "
+                "-/_+=.@! (Service: SecretsManager, Status Code: 400, Request ID: "
             ),
         ),
         (
@@ -159,8 +159,8 @@ def test_what_a_task_puts_out(
             {"TableName": "/invalid", "Item": KEY},
             "DynamoDB.AmazonDynamoDBException",
             (
-                "1 validation error detected: Value '/invalid' at 'tableName' failed to satisfy constraint: Member must "
-                "satisfy regular expression pattern: [a-zA-Z0-9_.-]+ (Service: AmazonDynamoDBv2; "
+                "1 validation error detected: Value '/invalid' at 'tableName' failed to satisfy constraint: "
+                "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+ (Service: AmazonDynamoDBv2; "
             ),
         ),
         (

@@ -37,6 +37,10 @@ class Bucket:
             return {"MessageId": "1", "MD5OfMessageBody": "2"}
         raise AwsError("Unknown", operation)
 
+    def offers(self, service: str, operation: str) -> bool:
+        del service, operation
+        return True
+
 
 def run(scenario: Callable[[Emulator], Awaitable[None]], bucket: Bucket | None = None) -> None:
     async def main() -> None:
