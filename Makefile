@@ -43,7 +43,7 @@ compose-test: .venv/.dev
 	@tests/docker/run.sh
 
 test: check .venv/mqttjs/.installed
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q --numprocesses=2 --dist=loadfile
 
 check: .venv/.dev .venv/sam/.installed
 	$(BIN)/ruff check

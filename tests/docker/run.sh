@@ -59,7 +59,6 @@ fi
 
 if [ "${COMPOSE_TEST_IMAGES:-stand-ins}" = stand-ins ]; then
     tests/docker/stand_ins.sh
-    export TESTCONTAINERS_RYUK_DISABLED=true # an image more, which nothing stands in for
 fi
 timeout --kill-after=10 "${COMPOSE_TEST_SECONDS:-1200}" .venv/bin/pytest -q -x tests/docker \
     tests/e2e/test_message_core.py "$@"

@@ -25,8 +25,11 @@ class MosquittoContainer:
     """
 
     def __init__(self, directory: Path, image: str = IMAGE) -> None:
+        from testcontainers.core.config import testcontainers_config
         from testcontainers.core.container import DockerContainer
 
+        # No container beside it that removes it when the tests are killed: that is one more image to pull.
+        testcontainers_config.ryuk_disabled = True
         self._server, self._client = directory / "server", directory / "client"
         make_broker_certificates(self._server, self._client, ())
         # It runs as whoever runs this, so that it can read its key; as root it would change to another user.
@@ -90,8 +93,8 @@ class MosquittoContainer:
                 time.sleep(0.05)
 
 
-def docker_is_there() -> bool:
-    """Whether a Docker engine answers, and testcontainers is installed."""
+def docker_is_there(image: str = IMAGE) -> bool:
+    """Whether testcontainers is installed, a Docker engine answers, and it has `image` or can pull it."""
     try:
         import testcontainers  # noqa: F401
 
@@ -99,10 +102,14 @@ def docker_is_there() -> bool:
     except ImportError:
         return False
     try:
-        with contextlib.closing(docker.from_env(timeout=5)) as client:
-            return bool(client.ping())
-    except docker.errors.DockerException:
+        with contextlib.closing(docker.from_env(timeout=60)) as client:
+            try:
+                client.images.get(image)
+            except docker.errors.ImageNotFound:
+                client.images.pull(image)
+    except (docker.errors.DockerException, OSError):  # requests' own errors are OSErrors
         return False
+    return True
 
 
 @contextlib.contextmanager
