@@ -18,7 +18,14 @@ from urllib.parse import unquote_to_bytes
 
 from stepbridge.api.http import HttpRequest, HttpResponse
 from stepbridge.api.moto_corrections import correct
-from stepbridge.api.moto_journal import KeptRequest, MotoJournal, name_uploads_by_seed, service_changed_by
+from stepbridge.api.moto_journal import (
+    KeptRequest,
+    MotoJournal,
+    give_each_request_its_own_numbers,
+    name_uploads_by_seed,
+    numbers_of,
+    service_changed_by,
+)
 from stepbridge.api.queue_arrivals import tell_of_arrivals
 from stepbridge.api.schedule_changes import tell_of_rules, tell_of_schedules
 
@@ -76,10 +83,8 @@ class MotoBackend:
         return answer
 
     def _carry_out_seeded(self, kept: KeptRequest) -> HttpResponse:
-        from moto.moto_api._internal import mock_random
-
-        mock_random.seed(kept.seed)
-        return self._carry_out(kept.request)
+        with numbers_of(kept):
+            return self._carry_out(kept.request)
 
     def _carry_out(self, request: HttpRequest) -> HttpResponse:
         started: dict[str, Any] = {}
@@ -159,6 +164,8 @@ class MotoBackend:
             os.environ["MOTO_ACCOUNT_ID"] = self._account  # read once, at moto's import
             os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"  # AWSLambdaBasicExecutionRole and the like
             from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+            give_each_request_its_own_numbers()
 
             def create_application(service: Any) -> Any:
                 correct(service, self._account)

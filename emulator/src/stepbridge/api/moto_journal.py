@@ -5,8 +5,12 @@ kept: messages in queues, items in tables, log events.  Each request has a seed 
 is named at random (a subscription, a secret's ARN) gets the same name again.
 """
 
+import contextlib
 import json
+import random
 import re
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +92,34 @@ def service_changed_by(request: HttpRequest) -> str | None:
         action = _ACTION.search(request.body or request.query.encode())
         operation = action[1].decode() if action is not None else ""
     return None if _READS.match(operation) or _PASSING.match(operation) else scope[1]
+
+
+class _Numbers(threading.local):
+    """The random numbers of the request that this thread carries out; None where they need not come again."""
+
+    seeded: random.Random | None = None
+
+
+_numbers = _Numbers()
+
+
+@contextlib.contextmanager
+def numbers_of(kept: KeptRequest) -> Iterator[None]:
+    """Have moto's random numbers on this thread be those of `kept`, whatever other threads ask moto meanwhile."""
+    _numbers.seeded = random.Random(kept.seed)  # noqa: S311 - names, not secrets
+    try:
+        yield
+    finally:
+        _numbers.seeded = None
+
+
+def give_each_request_its_own_numbers() -> None:
+    """Let moto's random numbers be those of the thread: its own generator is one for all threads."""
+    from moto.moto_api._internal import mock_random
+
+    shared = random.Random()  # noqa: S311
+    mock_random.getrandbits = lambda bits: (_numbers.seeded or shared).getrandbits(bits)  # type: ignore[method-assign]
+    mock_random.random = lambda: (_numbers.seeded or shared).random()  # type: ignore[method-assign]
 
 
 def name_uploads_by_seed() -> None:
