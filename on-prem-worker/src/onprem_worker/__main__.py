@@ -3,7 +3,9 @@
 import logging
 import os
 import signal
+import socket
 import sys
+import threading
 import time
 
 from onprem_worker.configuration import Configuration, ConfigurationError
@@ -22,20 +24,37 @@ def main() -> None:
     except ConfigurationError as error:
         sys.exit(str(error))
 
+    threading.Thread(target=_stop_when_told, args=(worker, _signals()), daemon=True).start()
+    sys.exit(worker.run())
+
+
+def _signals() -> socket.socket:
+    """A socket that gives a byte for each signal to stop.
+
+    A handler of Python's runs when the main thread next wakes, and that waits for a job: a signal that comes just
+    before it begins to wait would be obeyed at the next job.  The byte comes at once.
+    """
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    signal.set_wakeup_fd(sender.detach())
     told = 0.0
 
-    def stop(number: int, _frame: object) -> None:
+    def end_at_the_second(number: int, _frame: object) -> None:
         nonlocal told
         if not told:
             told = time.monotonic()
-            worker.stop()
         elif time.monotonic() - told > SAME_SIGNAL_SECONDS:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    sys.exit(worker.run())
+    signal.signal(signal.SIGTERM, end_at_the_second)
+    signal.signal(signal.SIGINT, end_at_the_second)
+    return receiver
+
+
+def _stop_when_told(worker: Worker, signals: socket.socket) -> None:
+    while signals.recv(1):
+        worker.stop()
 
 
 if __name__ == "__main__":
