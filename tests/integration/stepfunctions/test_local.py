@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -53,10 +54,20 @@ MOCKS = {
 
 
 class SomewhereElse(BaseHTTPRequestHandler):
-    """A Lambda endpoint of another program."""
+    """A Lambda endpoint of another program, with two functions that break off."""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if "says-nothing" in self.path:
+            self.close_connection = True
+            return
+        if "breaks-off" in self.path:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b'{"begun":')
+            self.close_connection = True
+            return
         answer = json.dumps({"path": self.path, "event": json.loads(body)}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
@@ -65,6 +76,13 @@ class SomewhereElse(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
         pass
+
+
+def port_without_listener() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+    return port
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +96,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("SFN_MOCK_CONFIG", str(folder / "MockConfigFile.json"))
         environment.setenv("LAMBDA_ENDPOINT", f"http://127.0.0.1:{functions.server_port}")
+        environment.setenv("DYNAMODB_ENDPOINT", f"http://127.0.0.1:{port_without_listener()}")
         environment.setenv("STEP_FUNCTIONS_ENDPOINT", "http://127.0.0.1:8083")
         environment.setenv("WAIT_TIME_SCALE", "0.001")
         emulator.start()
@@ -168,6 +187,45 @@ def test_functions_are_invoked_at_the_endpoint_and_waits_are_scaled(local: Emula
     output = json.loads(ended["output"])
     assert output["event"] == {}
     assert output["path"].startswith("/2015-03-31/functions/")
+
+
+@pytest.mark.parametrize(
+    ("resource", "parameters", "error", "cause"),
+    [
+        (f"{FUNCTION}-says-nothing", {}, "Lambda.SdkClientException", "Connection was closed before"),
+        (f"{FUNCTION}-breaks-off", {}, "Lambda.SdkClientException", "Connection broken"),
+        (
+            "arn:aws:states:::lambda:invoke",
+            {"FunctionName": "says-nothing"},
+            "Lambda.SdkClientException",
+            "Connection was closed before",
+        ),
+        (
+            "arn:aws:states:::dynamodb:getItem",
+            {"TableName": "t", "Key": {}},
+            "DynamoDB.SdkClientException",
+            "Could not connect to the endpoint URL",
+        ),
+        (
+            "arn:aws:states:::aws-sdk:dynamodb:getItem",
+            {"TableName": "t", "Key": {}},
+            "DynamoDb.SdkClientException",
+            "Could not connect to the endpoint URL",
+        ),
+    ],
+)
+def test_an_endpoint_without_answer_fails_the_task_as_the_sdk_of_aws_words_it(
+    local: EmulatorProcess, resource: str, parameters: dict[str, Any], error: str, cause: str
+) -> None:
+    retry = [{"ErrorEquals": [error], "MaxAttempts": 1, "IntervalSeconds": 1}]
+    task = {"Type": "Task", "Resource": resource, "Parameters": parameters, "Retry": retry, "End": True}
+    ended = run(local, machine(local, resource.replace(":", "-")[-60:], {"Call": task}))
+
+    assert (ended["status"], ended["error"]) == ("FAILED", error), ended
+    assert ended["cause"].startswith("Unable to execute HTTP request: ")
+    assert cause in ended["cause"]
+    events = call(local, "GetExecutionHistory", executionArn=ended["executionArn"])["events"]
+    assert sum(event["type"].endswith("Failed") for event in events) == 3  # twice the task, once the execution
 
 
 def test_any_credentials_and_any_region_are_answered(local: EmulatorProcess, mocked: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stepbridge.api.dispatch import Dispatcher
-from stepbridge.api.errors import QUERY_ERROR_CODE, AwsError
+from stepbridge.api.errors import QUERY_ERROR_CODE, AwsError, NoAnswerError
 from stepbridge.api.http import HttpRequest
 from stepbridge.api.models import has_operation, operation_model
 from stepbridge.api.moto_backend import MotoBackend
@@ -57,7 +57,8 @@ class AwsCalls:
     async def call(self, service: str, operation: str, **members: Any) -> Members:
         """The answer of `operation` (named as in botocore's model of `service`); streams are read to their end.
 
-        Raises AwsError when the service refuses, or when there is no such operation.
+        Raises AwsError when the service refuses, or when there is no such operation, and its NoAnswerError when a
+        service elsewhere gives no answer.
         """
         if not has_operation(service, operation):
             raise AwsError("UnknownOperationException", f"{service} has no operation {operation}", status=400)
@@ -67,10 +68,14 @@ class AwsCalls:
 
     def _call_moto(self, service: str, operation: str, members: Mapping[str, Any]) -> Members:
         from botocore import xform_name
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+        from botocore.exceptions import ConnectionError as ConnectionFailure
+        from botocore.parsers import ResponseParserError
 
         try:
             answer: Members = getattr(self._client(service), xform_name(operation))(**members)
+            del answer["ResponseMetadata"]  # botocore's, not the service's
+            return {name: item.read() if hasattr(item, "read") else item for name, item in answer.items()}
         except ClientError as error:
             refusal = error.response["Error"]
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
@@ -78,10 +83,10 @@ class AwsCalls:
             raise AwsError(
                 refusal.get("Code", "Unknown"), refusal.get("Message", ""), status=status, members=members
             ) from None
+        except (ConnectionFailure, HTTPClientError, IncompleteReadError, ResponseParserError) as error:
+            raise NoAnswerError(str(error)) from None
         except BotoCoreError as error:  # what botocore itself refuses, e.g. a missing parameter
             raise AwsError("ValidationException", str(error), status=400) from None
-        del answer["ResponseMetadata"]  # botocore's, not the service's
-        return {name: item.read() if hasattr(item, "read") else item for name, item in answer.items()}
 
     @cached_property
     def _session(self) -> Any:

@@ -22,3 +22,13 @@ class AwsError(Exception):
         self.message = message
         self.status = status
         self.members = dict(members or {})
+
+
+class NoAnswerError(AwsError):
+    """A service elsewhere cannot be reached, or broke the connection off before its answer was complete.
+
+    It has refused nothing: this is what the AWS SDK for Java calls an SdkClientException.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("SdkClientException", f"Unable to execute HTTP request: {reason}", status=400)

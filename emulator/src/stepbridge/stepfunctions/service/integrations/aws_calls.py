@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
 
-from stepbridge.api.errors import QUERY_ERROR_CODE, AwsError
+from stepbridge.api.errors import QUERY_ERROR_CODE, AwsError, NoAnswerError
 from stepbridge.api.models import service_model
 from stepbridge.api.validation import validate
 from stepbridge.stepfunctions.interpreter.messages import Json
@@ -111,6 +111,8 @@ def refused_by_sdk(service: str, operation: OperationModel, error: AwsError) -> 
 
     `service` is the name that the AWS SDK for Java 2 has for the service (`Sfn`, `S3`, `DynamoDb`).
     """
+    if isinstance(error, NoAnswerError):
+        return TaskError(f"{service}.{error.code}", f"{error.message} (SDK Attempt Count: 1)")
     name, message = _modelled_name(operation, error) or f"{service}Exception", error.message
     if operation.http["method"] == "HEAD":
         # An answer without a body: the SDK goes by its status, and has no message.
@@ -127,6 +129,8 @@ def refused(prefix: str, service: str, operation: OperationModel, error: AwsErro
     `prefix` is what its error names begin with (`SQS`), `service` the name that the AWS SDK for Java 1, which these
     integrations use, has for the service (`AmazonSQS`).
     """
+    if isinstance(error, NoAnswerError):
+        return TaskError(f"{prefix}.{error.code}", error.message)
     name = _modelled_name(operation, error) or f"{service.removesuffix('v2')}Exception"
     details = (
         f"Service: {service}; Status Code: {_status(operation, error)}; Error Code: {error.code}; "

@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from stepbridge.api.errors import AwsError
+from stepbridge.api.errors import AwsError, NoAnswerError
 from stepbridge.api.models import operation_model
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.service.integrations.aws_calls import AwsCalls, make, refused, to_output
@@ -54,12 +54,12 @@ class ServiceTask:
         try:
             answer = await make(self._calls, operation, call)
         except AwsError as error:
+            refusal = error
             if action.service == "sqs" and not await _has_address(
                 host := urlsplit(call.parameters["QueueUrl"]).hostname
             ):
-                message = f"Unable to execute HTTP request: {host}: Name or service not known"
-                raise TaskError("SQS.SdkClientException", message) from None
-            raise refused(action.error_prefix, action.sdk_service, operation, error) from None
+                refusal = NoAnswerError(f"{host}: Name or service not known")
+            raise refused(action.error_prefix, action.sdk_service, operation, refusal) from None
         output = to_output(operation.output_shape, answer, milliseconds=True)
         headers = {"Content-Type": action.content_type, "Content-Length": str(len(to_json(output)))}
         return {**output, **http_metadata(call.time, headers, new_request_id())}
