@@ -62,7 +62,7 @@ class Jobs:
             raise AssertionError(f"{error}: {dict(self._statuses())}\n{self._compose.logs()}") from None
         for number, execution in enumerate(executions):
             description = self._states.describe_execution(executionArn=execution)
-            assert description["status"] == "SUCCEEDED", description
+            assert description["status"] == "SUCCEEDED", json.dumps(description, default=str)  # uncut
             assert json.loads(description["output"])["lambdaOutput"] == {"result": number + 1000}
 
     def _start(self, number: int) -> str:
