@@ -200,6 +200,7 @@ class Emulator:
         await server.start()
         self._exit.push_async_callback(server.stop)
         self._exit.callback(api.close)
+        self._exit.push_async_callback(lambda_service.drain)  # before anything that functions call is gone
 
     def _local_integrations(
         self, local: LocalOptions, store: Store, dispatcher: Dispatcher, moto: MotoBackend, functions: LambdaInvoker
@@ -223,10 +224,12 @@ class Emulator:
         return listener
 
     def _log_to_file(self) -> None:
-        """Tracebacks of our own mistakes go to a file in the data directory, not to the user's terminal."""
+        """Tracebacks of our own mistakes, and the HTTP server's words, go to a file, not to the user's terminal."""
         handler = logging.FileHandler(self.settings.data_dir / "stepbridge.log", delay=True)
         handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
-        logging.getLogger("stepbridge").addHandler(handler)
-        logging.getLogger("stepbridge").propagate = False
-        self._exit.callback(logging.getLogger("stepbridge").removeHandler, handler)
+        for name in ("stepbridge", "uvicorn"):
+            logger = logging.getLogger(name)
+            logger.addHandler(handler)
+            logger.propagate = False
+            self._exit.callback(logger.removeHandler, handler)
         self._exit.callback(handler.close)

@@ -1,5 +1,6 @@
 """The ASGI application behind the HTTP port."""
 
+import asyncio
 import json
 import logging
 import re
@@ -161,7 +162,11 @@ class Api:
         await send({"type": "http.response.body", "body": answer.body})
 
     async def handle(self, request: HttpRequest, source_ip: str) -> HttpResponse:
-        """Answer one request to an AWS service."""
+        """Answer one request to an AWS service.
+
+        One that is cancelled, as it is still in hand when the server has to stop, is answered 503: to clients of AWS
+        that means to try again.
+        """
         request_id = str(uuid.uuid4())
         if (reason := refusal(request.method, request.headers)) is not None:
             self._trace.emit("api", "request-refused", reason)
@@ -169,7 +174,10 @@ class Api:
         credential = _CREDENTIAL.search(request.headers.get("authorization", "")) or _presigned(request)
         service_name = self._service_name(request, credential)
         if service_name is None or not self._dispatcher.offers(service_name):
-            return await self._foreign(request, credential, request_id)
+            try:
+                return await self._foreign(request, credential, request_id)
+            except asyncio.CancelledError:
+                return HttpResponse(503)  # without a body clients go by the status
         return await self._own(service_name, request, credential, source_ip, request_id)
 
     def _service_name(self, request: HttpRequest, credential: re.Match[str] | None) -> str | None:
@@ -229,6 +237,8 @@ class Api:
             return protocol.serialize(operation, output, request_id)
         except AwsError as error:
             return protocol.serialize_error(operation, error, request_id)
+        except asyncio.CancelledError:
+            return protocol.serialize_error(operation, _unavailable(service_name), request_id)
         except Exception:
             name = operation.name if operation is not None else request.path
             logger.exception("%s of %s failed (request %s)", name, service_name, request_id)
@@ -237,6 +247,12 @@ class Api:
             )
             failure = AwsError("InternalFailure", "stepbridge failed to answer; its log tells why", status=500)
             return protocol.serialize_error(operation, failure, request_id)
+
+
+def _unavailable(service_name: str) -> AwsError:
+    """What a service says that cannot answer now; Lambda has a name of its own for it."""
+    code = "ServiceException" if service_name == "lambda" else "ServiceUnavailable"
+    return AwsError(code, "stepbridge is stopping: try again when it has been started again.", status=503)
 
 
 def _presigned(request: HttpRequest) -> re.Match[str] | None:

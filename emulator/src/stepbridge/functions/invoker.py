@@ -1,5 +1,12 @@
-"""Invoking functions, from inside the emulator as from its API."""
+"""Invoking functions, from inside the emulator as from its API.
 
+A stop of the emulator is never the outcome of an invocation.  First those in hand get time to finish, while all that
+functions call still answers, and no other begins; then the environments end, before anything else does.  Whatever is
+not done by then does not return at all: executions, events and messages of queues have it again after the next start,
+and clients of the API are told that Lambda is unavailable, after which they try again by themselves.
+"""
+
+import asyncio
 import base64
 import json
 import random
@@ -12,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from stepbridge.api.errors import AwsError
-from stepbridge.clock import Clock
+from stepbridge.clock import Clock, SystemClock
 from stepbridge.functions import node
 from stepbridge.functions.aws_calls import AwsCalls, Permissions, RoleCalls, function_session
 from stepbridge.functions.code import CodeStore
@@ -34,6 +41,9 @@ from stepbridge.trace import Trace
 MAX_PAYLOAD = 6_291_456  # bytes, synchronous
 MAX_EVENT = 1_048_576  # bytes, asynchronous
 ACCOUNT_CONCURRENCY = 1000
+
+# How long invocations in hand may take when the emulator stops: less than the ten seconds that `docker stop` waits.
+_DRAIN_SECONDS = 5.0
 
 _RUNTIME_API_HOST = "127.0.0.1"  # whatever address the emulator listens on
 _PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -83,6 +93,8 @@ class Functions:
         self._logs = LogShipper(self.role_calls, clock, trace)
         self._launchers: dict[str, Launcher] = {}
         self._running: Counter[str] = Counter()  # invocations by function
+        self._draining = False
+        self._drained = asyncio.Event()
         self._plans: dict[str, EnvironmentPlan] = {}  # by revision
         self._sessions: dict[str, RoleSession] = {}  # by access key
         self._told: set[str] = set()
@@ -94,6 +106,19 @@ class Functions:
         for configuration in self.registry.all_latest():
             self.warm_up(configuration["Runtime"])
         self._events.start()
+
+    async def drain(self) -> None:
+        """Let the invocations in hand finish, for a while, and begin no more; then end every environment.
+
+        The time is real, also where the emulator's stands still.
+        """
+        self._draining = True
+        if self._running.total():
+            clock = SystemClock()
+            over = clock.call_at(clock.now() + _DRAIN_SECONDS, self._drained.set)
+            await self._drained.wait()
+            over.cancel()
+        self._pool.close()
 
     async def stop(self) -> None:
         """End every execution environment.  Asynchronous invocations not done are done after the next start."""
@@ -212,6 +237,8 @@ class Functions:
         return configuration
 
     async def _run(self, name: FunctionName, configuration: Configuration, invocation: Invocation) -> Outcome:
+        if self._draining:
+            await asyncio.get_running_loop().create_future()  # until its caller is stopped too
         with self._concurrency(name):
             self._trace.emit(
                 "lambda",
@@ -248,6 +275,8 @@ class Functions:
             yield
         finally:
             self._running[name.name] -= 1
+            if self._draining and not self._running.total():
+                self._drained.set()
 
     def _tell_end(self, name: FunctionName, invocation: Invocation, outcome: Outcome, seconds: float) -> None:
         milliseconds = round(seconds * 1000, 2)

@@ -89,7 +89,7 @@ class EnvironmentPool:
                 self._forget_if_empty(group)
 
     def close(self) -> None:
-        """End every environment; invocations that run fail."""
+        """End every environment; invocations that run or wait have no outcome, and do not return."""
         self._closed = True
         if self._reaper is not None:
             self._reaper.cancel()

@@ -60,6 +60,10 @@ class LambdaService(VersionOperations, LayerOperations, EventSourceOperations, S
         await self.functions.start()
         self._sources.start()
 
+    async def drain(self) -> None:
+        """The emulator is about to stop: finish what runs.  What functions call must answer as long as this takes."""
+        await self.functions.drain()
+
     async def stop(self) -> None:
         """End everything that runs."""
         await self._sources.stop()

@@ -1,0 +1,183 @@
+"""SIGTERM in the middle of invocations: to whoever waits for one, Lambda is away for a while, and no function fails."""
+
+import io
+import json
+import signal
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from tests.e2e.harness import ended, wait_until
+
+from stepbridge.testing import EmulatorProcess
+
+# Publishes for as long as its event says the first time, which may be longer than a stop waits; then it is quick.
+CODE = """
+import json, os, time
+import boto3
+
+iot = boto3.client("iot-data")
+
+def handler(event, context):
+    again = os.path.exists(event["file"])
+    with open(event["file"], "a") as attempts:
+        attempts.write(context.aws_request_id + "\\n")
+    end = time.monotonic() + (0 if again else event["seconds"])
+    while True:
+        iot.publish(topic="stopping", qos=1, payload=b"{}")
+        if time.monotonic() >= end:
+            break
+        time.sleep(0.01)
+    with open(event["file"] + ".done", "a") as done:
+        done.write(context.aws_request_id + "\\n")
+    return event["file"]
+"""
+ROLE = "arn:aws:iam::123456789012:role/any"
+SHORT, LONG = 2, 3600
+CLIENTS = {"short": SHORT, "long": LONG}
+ONCE = {"Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": "job", "Payload.$": "$"}}
+# What AWS recommends for every Lambda task: step-functions/latest/dg/bp-lambda-serviceexception.html
+RETRY = {
+    "ErrorEquals": ["Lambda.ServiceException", "Lambda.SdkClientException"],
+    "IntervalSeconds": 1,
+    "BackoffRate": 1,
+    "MaxAttempts": 30,
+}
+
+
+@pytest.fixture
+def emulator(tmp_path: Path) -> Iterator[EmulatorProcess]:
+    """An emulator with the function `job`."""
+    emulator = EmulatorProcess(tmp_path / "emulator")
+    emulator.start()
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as opened:
+        opened.writestr("app.py", CODE)
+    emulator.client("lambda").create_function(
+        FunctionName="job",
+        Runtime="python3.13",
+        Handler="app.handler",
+        Role=ROLE,
+        Timeout=900,
+        Code={"ZipFile": package.getvalue()},
+    )
+    yield emulator
+    emulator.kill()
+
+
+def terminate(emulator: EmulatorProcess) -> None:
+    """Stop it as an orchestrator does, and wait until it has."""
+    process = emulator._process
+    assert process is not None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(15) == 0
+
+
+def event(folder: Path, name: str, seconds: float) -> dict[str, Any]:
+    return {"file": str(folder / name), "seconds": seconds}
+
+
+def attempts(folder: Path, name: str) -> list[str]:
+    """The request ids of the invocations that began."""
+    file = folder / name
+    return file.read_text().split() if file.exists() else []
+
+
+def start(engine: EmulatorProcess, folder: Path, task: dict[str, Any]) -> dict[str, str]:
+    """Executions in the middle of invocations, by the names of their files."""
+    states = engine.client("stepfunctions")
+    definition = json.dumps({"StartAt": "Job", "States": {"Job": {"Type": "Task", **task, "End": True}}})
+    machine = states.create_state_machine(name="jobs", definition=definition, roleArn=ROLE)["stateMachineArn"]
+    events = [event(folder, f"{seconds}-{number}", seconds) for seconds in (SHORT, LONG) for number in range(3)]
+    executions = {
+        Path(each["file"]).name: states.start_execution(stateMachineArn=machine, input=json.dumps(each))["executionArn"]
+        for each in events
+    }
+    wait_until(lambda: all(attempts(folder, name) for name in executions), "the invocations to begin")
+    return executions
+
+
+def failures(engine: EmulatorProcess, execution: str) -> list[str]:
+    """The errors of an execution's tasks."""
+    events = engine.client("stepfunctions").get_execution_history(executionArn=execution)["events"]
+    return [each["taskFailedEventDetails"]["error"] for each in events if each["type"] == "TaskFailed"]
+
+
+class Client(threading.Thread):
+    """A client that invokes `job` once and does not try again."""
+
+    def __init__(self, emulator: EmulatorProcess, event: dict[str, Any]) -> None:
+        super().__init__()
+        self.answer: tuple[Any, ...] | None = None
+        self._event = json.dumps(event)
+        self._client = boto3.client(
+            "lambda",
+            endpoint_url=emulator.endpoints["http"],
+            region_name=emulator.endpoints["region"],
+            aws_access_key_id="any",
+            aws_secret_access_key="any",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+        self.start()
+
+    def run(self) -> None:
+        try:
+            answer = self._client.invoke(FunctionName="job", Payload=self._event)
+            self.answer = (answer.get("FunctionError"), json.load(answer["Payload"]))
+        except ClientError as error:
+            self.answer = (error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"])
+
+
+def test_invocations_by_anyone_are_finished_or_done_again(emulator: EmulatorProcess, tmp_path: Path) -> None:
+    executions = start(emulator, tmp_path, ONCE)
+    emulator.client("lambda").invoke(
+        FunctionName="job", InvocationType="Event", Payload=json.dumps(event(tmp_path, "event", LONG))
+    )
+    clients = {name: Client(emulator, event(tmp_path, name, seconds)) for name, seconds in CLIENTS.items()}
+    wait_until(lambda: all(attempts(tmp_path, name) for name in ("event", *clients)), "the invocations to begin")
+
+    terminate(emulator)
+    for client in clients.values():
+        client.join()
+    emulator.start()
+
+    assert clients["short"].answer == (None, str(tmp_path / "short"))
+    assert clients["long"].answer == ("ServiceException", 503)
+    for name, execution in executions.items():
+        assert ended(emulator, execution)["status"] == "SUCCEEDED", emulator.log.read_text()
+        assert failures(emulator, execution) == []
+        assert len(attempts(tmp_path, name)) == (1 if name.startswith(f"{SHORT}-") else 2)
+    wait_until((tmp_path / "event.done").exists, "the event to be done again")
+    begun = attempts(tmp_path, "event")
+    assert len(begun) == 2
+    assert begun[0] == begun[1], "an event keeps its request id"
+    told = emulator.log.read_text()
+    assert "Traceback" not in told
+    assert "Cancel" not in told
+
+
+def test_executions_of_another_process_go_on(
+    emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAMBDA_ENDPOINT", emulator.endpoints["http"])
+    engine = EmulatorProcess(tmp_path / "engine", "--memory", "--step-functions-local")
+    engine.start()
+    try:
+        executions = start(engine, tmp_path, {**ONCE, "Retry": [RETRY]})
+
+        terminate(emulator)
+        emulator.start()
+
+        for name, execution in executions.items():
+            assert ended(engine, execution)["status"] == "SUCCEEDED", engine.log.read_text()
+            failed = failures(engine, execution)
+            assert failed[:1] == ([] if name.startswith(f"{SHORT}-") else ["Lambda.ServiceException"])
+            assert set(failed[1:]) <= {"Lambda.SdkClientException"}
+    finally:
+        engine.kill()
