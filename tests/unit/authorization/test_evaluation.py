@@ -105,6 +105,9 @@ def test_a_document_nested_too_deeply() -> None:
         ("StringEquals", "a*", ("ab",), False),
         ("StringEquals", "${other}", ("value",), True),
         ("StringEquals", "${none}", ("value",), False),
+        ("StringEquals", ["value", "${none}"], ("value",), True),
+        ("StringNotEquals", "${none}", ("value",), True),
+        ("StringNotEquals", ["value", "${none}"], ("value",), False),
         ("StringEquals", "a", None, False),
         ("StringEqualsIfExists", "a", None, True),
         ("StringEqualsIfExists", "a", ("b",), False),
@@ -143,7 +146,15 @@ def test_a_document_nested_too_deeply() -> None:
         ("ArnEquals", "arn:aws:*:rule/*", ("arn:aws:iot:us-east-1:123456789012:rule/r",), False),
         ("ArnNotEquals", "arn:aws:iot:*:*:rule/r", ("arn:aws:iot:us-east-1:1:rule/s",), True),
         ("ArnLike", "arn:aws:iot:*:*:rule/r", ("rule/r",), False),
+        ("ArnEquals", "${arn}", ("arn:aws:iot:us-east-1:1:topic/will",), True),
+        ("ArnLike", "arn:aws:iot:us-east-1:1:topic/${stars}", ("arn:aws:iot:us-east-1:1:topic/will",), False),
+        ("ArnLike", "arn:aws:iot:us-east-1:1:topic/${stars}", ("arn:aws:iot:us-east-1:1:topic/a*:?",), True),
+        ("ArnLike", "arn:aws:iot:us-east-1:1:topic/${*}", ("arn:aws:iot:us-east-1:1:topic/will",), False),
+        ("ArnNotEquals", "arn:aws:iot:us-east-1:1:topic/${none}", ("arn:aws:iot:us-east-1:1:topic/a",), True),
         ("Null", "true", None, True),
+        ("Null", "True", None, True),
+        ("Null", "true", (), True),
+        ("Null", "false", (), False),
         ("Null", "false", None, False),
         ("Null", "false", ("x",), True),
         ("BinaryEquals", "QmFzZTY0", ("QmFzZTY0",), True),
@@ -151,7 +162,8 @@ def test_a_document_nested_too_deeply() -> None:
 )
 def test_conditions(operator: str, values: Any, present: tuple[str, ...] | None, expected: bool) -> None:
     policy = parse_policy("p", document({**ALLOW, "Condition": {operator: {"key": values}}}), IOT)
-    context = Context({"other": ("value",)} | ({} if present is None else {"Key": present}))
+    variables = {"other": ("value",), "stars": ("a*:?",), "arn": ("arn:aws:iot:us-east-1:1:topic/will",)}
+    context = Context(variables | ({} if present is None else {"Key": present}))
     request = Request("iot:Publish", f"{ARN}:topic/a", context)
     assert evaluate([policy], request).allowed is expected
 

@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 from functools import lru_cache
 
-from stepbridge.authorization.patterns import Context, Glob, Template
+from stepbridge.authorization.patterns import Context, Template
 
 # (value in the request, value in the policy) -> whether they agree
 _Comparison = Callable[[str, str], bool]
@@ -31,13 +31,14 @@ class Operator:
     """A condition operator without its quantifier and `IfExists`.
 
     `compare` is the positive comparison; `negated` operators are true where no value agrees.  `wildcards` says that
-    `*` and `?` in the policy's values are wildcards.
+    `*` and `?` in the policy's values are wildcards, `arn` that they are so within each component of an ARN.
     """
 
     name: str
     compare: _Comparison | None = None
     negated: bool = False
     wildcards: bool = False
+    arn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,12 @@ class Condition:
         return f"{prefix}{self.operator.name}{'IfExists' if self.if_exists else ''}"
 
     def holds(self, context: Context) -> bool:
-        """Whether the request fulfils it.  A variable that cannot be resolved makes it fail."""
+        """Whether the request fulfils it.  A value whose variable cannot be resolved agrees with nothing."""
         present = context.get(self.key)
         if self.operator.name == "Null":
-            expected = [value.text(context) for value in self.values]
-            return ("true" if present is None else "false") in expected
+            # "… if the context key exists and its value is not null": a set without members is null too
+            expected = [(value.text(context) or "").lower() for value in self.values]
+            return ("false" if present else "true") in expected
         if not present:
             if self.if_exists:
                 return True
@@ -69,12 +71,7 @@ class Condition:
                 return self.operator.negated
             # "ForAllValues … also returns true if there are no context keys in the request"; ForAnyValue is false
             return self.quantifier is Quantifier.ALL
-        tests: list[Callable[[str], bool]] = []
-        for value in self.values:
-            test = self._test(value, context)
-            if test is None:
-                return False
-            tests.append(test)
+        tests = [test for value in self.values if (test := self._test(value, context)) is not None]
         agrees = [any(test(candidate) for test in tests) for candidate in present]
         if self.operator.negated:
             differs = [not agreed for agreed in agrees]
@@ -86,6 +83,8 @@ class Condition:
         return tuple(name for value in self.values for name in value.unresolved(context))
 
     def _test(self, value: Template, context: Context) -> Callable[[str], bool] | None:
+        if self.operator.arn:
+            return _arn_test(value, context)
         if self.operator.wildcards:
             glob = value.glob(context)
             return glob.matches if glob is not None else None
@@ -156,26 +155,33 @@ def _in_network(candidate: str, expected: str) -> bool:
     return network is not None and address in network
 
 
-def _arn_matches(candidate: str, expected: str) -> bool:
+def _arn_test(value: Template, context: Context) -> Callable[[str], bool] | None:
     # "Each of the six colon-delimited components of the ARN is checked separately and each can include multi-character
     # match wildcards (*) or single-character match wildcards (?)."
-    ours, theirs = candidate.split(":", 5), expected.split(":", 5)
-    if len(ours) != 6 or len(theirs) != 6:
-        return False
-    return all(_component(pattern).matches(part) for part, pattern in zip(ours, theirs, strict=True))
+    globs = value.globs(context, ":", 5)
+    if globs is None:
+        return None
+
+    def test(candidate: str) -> bool:
+        parts = candidate.split(":", 5)
+        return len(parts) == len(globs) == 6 and all(
+            glob.matches(part) for glob, part in zip(globs, parts, strict=True)
+        )
+
+    return test
 
 
-@lru_cache(maxsize=4096)
-def _component(pattern: str) -> Glob:
-    glob = Template(pattern, variables=False).glob(Context({}))
-    assert glob is not None  # noqa: S101 - a template without variables always binds
-    return glob
-
-
-def _both(name: str, negated_name: str, compare: _Comparison | None, wildcards: bool = False) -> tuple[Operator, ...]:
+def _both(
+    name: str,
+    negated_name: str,
+    compare: _Comparison | None = None,
+    *,
+    wildcards: bool = False,
+    arn: bool = False,
+) -> tuple[Operator, ...]:
     return (
-        Operator(name, compare, wildcards=wildcards),
-        Operator(negated_name, compare, negated=True, wildcards=wildcards),
+        Operator(name, compare, wildcards=wildcards, arn=arn),
+        Operator(negated_name, compare, negated=True, wildcards=wildcards, arn=arn),
     )
 
 
@@ -184,7 +190,7 @@ OPERATORS: dict[str, Operator] = {
     for operator in (
         *_both("StringEquals", "StringNotEquals", _equals),
         *_both("StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase", _equals_ignoring_case),
-        *_both("StringLike", "StringNotLike", None, wildcards=True),
+        *_both("StringLike", "StringNotLike", wildcards=True),
         *_both("NumericEquals", "NumericNotEquals", _numbers(lambda one, other: one == other)),
         Operator("NumericLessThan", _numbers(lambda one, other: one < other)),
         Operator("NumericLessThanEquals", _numbers(lambda one, other: one <= other)),
@@ -198,8 +204,8 @@ OPERATORS: dict[str, Operator] = {
         Operator("Bool", _equals_ignoring_case),
         Operator("BinaryEquals", _equals),
         *_both("IpAddress", "NotIpAddress", _in_network),
-        *_both("ArnEquals", "ArnNotEquals", _arn_matches),
-        *_both("ArnLike", "ArnNotLike", _arn_matches),
+        *_both("ArnEquals", "ArnNotEquals", arn=True),
+        *_both("ArnLike", "ArnNotLike", arn=True),
         Operator("Null"),
     )
 }

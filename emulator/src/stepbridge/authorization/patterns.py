@@ -152,16 +152,26 @@ class Template:
         self.source = source
         self.parts: tuple[str | Wildcard | Variable, ...] = tuple(_parse(source, variables))
         self.variables = tuple(part for part in self.parts if isinstance(part, Variable))
-        self._glob = None if self.variables else self._bind(())
+        self._glob = None if self.variables else _glob(self._bind(()))
 
     def glob(self, context: Context) -> Glob | None:
         """The pattern for one request, or None if a variable in it cannot be resolved."""
         if self._glob is not None:
             return self._glob
-        values = [context.substitute(variable) for variable in self.variables]
-        if None in values:
+        bound = self._bound(context)
+        return None if bound is None else _glob(bound)
+
+    def globs(self, context: Context, separator: str, most: int) -> list[Glob] | None:
+        """The patterns between the first `most` separators for one request, or None like :meth:`glob`."""
+        bound = self._bound(context)
+        if bound is None:
             return None
-        return self._bind(tuple(value for value in values if value is not None))
+        pieces: list[list[str | Wildcard]] = [[]]
+        for part in bound:
+            first, *rest = part.split(separator, most + 1 - len(pieces)) if isinstance(part, str) else (part,)
+            pieces[-1].append(first)
+            pieces += [[text] for text in rest]
+        return [_glob(tuple(piece)) for piece in pieces]
 
     def text(self, context: Context) -> str | None:
         """The text for one request, for operators to which `*` and `?` are ordinary characters."""
@@ -180,9 +190,13 @@ class Template:
         """The names of the variables that have no value in this request."""
         return tuple(variable.name for variable in self.variables if context.substitute(variable) is None)
 
-    def _bind(self, values: tuple[str, ...]) -> Glob:
+    def _bound(self, context: Context) -> tuple[str | Wildcard, ...] | None:
+        values = [context.substitute(variable) for variable in self.variables]
+        return None if None in values else self._bind(tuple(value for value in values if value is not None))
+
+    def _bind(self, values: tuple[str, ...]) -> tuple[str | Wildcard, ...]:
         remaining = iter(values)
-        return _glob(tuple(next(remaining) if isinstance(part, Variable) else part for part in self.parts))
+        return tuple(next(remaining) if isinstance(part, Variable) else part for part in self.parts)
 
 
 def _parse(source: str, variables: bool) -> Iterable[str | Wildcard | Variable]:
