@@ -47,6 +47,7 @@ class Registry:
         self.active: set[str] = set()
         self.inactive: set[str] = set()
         self.denied: set[tuple[str, str]] = set()
+        self.things: dict[str, str] = {}
         self.asked: list[tuple[Connection, str, str]] = []
         self.revoked: Callable[[str], object] = lambda principal: None
 
@@ -64,6 +65,9 @@ class Registry:
         if (action, resource) in self.denied:
             return Decision(False, f"the test denies {action} on {resource}")
         return Decision(True, "the test allows it")
+
+    def exclusive_thing(self, principal: str) -> str | None:
+        return self.things.get(principal)
 
     async def prepare(self, access_key: str) -> None:
         """Every key will do."""

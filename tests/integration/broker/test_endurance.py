@@ -58,6 +58,40 @@ def test_who_never_sends_connect_is_disconnected(world: Any, clock: ManualClock)
     world.told("connect-refused", "did not finish the TLS handshake")
 
 
+def test_bytes_that_complete_no_packet_keep_no_connection_open(world: Any, clock: ManualClock) -> None:
+    connecting, idle, posting = world.raw(), world.connected("idle", version=p.MQTT_5, keep_alive=30), world.raw()
+    begun = {
+        connecting: encode(p.Connect("slow", keep_alive=30), p.MQTT_3_1_1),
+        idle: encode(p.Publish("t", bytes(20)), p.MQTT_5),
+        posting: b"POST /topics/t HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n",
+    }
+    for number in range(7):
+        for client, data in begun.items():
+            client.socket.sendall(data if client is posting and not number else data[number : number + 1])
+        world.connected(f"time {number}")  # so that what was sent has come
+        advance(world, clock, 10)
+        if number == 3:
+            assert connecting.receive() is None
+            del begun[connecting]
+        if number == 4:
+            assert idle.receive() == p.Disconnect(0x8D)
+            del begun[idle]
+    assert posting.receive() is None
+    world.told("connect-refused", "sent no CONNECT within 30 s")
+
+
+def test_many_retained_messages_at_once_do_not_fill_the_memory(world: Any) -> None:
+    writer = world.connected("writer")
+    for number in range(8):
+        writer.send(p.Publish(f"big/{number}", bytes(131_072), 1, retain=True, packet_id=1))
+        assert writer.receive() == p.Puback(1)
+    greedy = world.connected("greedy")
+    filters = tuple(p.Subscription(f"big/{number}", 0) for number in range(8))
+    greedy.send(*[p.Subscribe(1, filters) for _ in range(150)])
+    assert "greedy does not keep up" in world.told("message-dropped")
+    assert sum(hop.event == "deliver" for hop in world.hops) < 100
+
+
 def test_a_client_that_does_not_close_is_cut_off(world: Any, clock: ManualClock) -> None:
     async def connections() -> int:
         return len(world.broker._gateway._connections)

@@ -23,6 +23,7 @@ from stepbridge.trace import Trace
 class Everybody:
     def admit(self, certificate_der): return Admission("0" * 64)
     def decide(self, connection, action, resource): return Decision(True, "")
+    def exclusive_thing(self, principal): return None
     def on_revocation(self, callback): pass
 
 async def main(folder, root, certificate, key, broker, *files):

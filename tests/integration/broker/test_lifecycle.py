@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from stepbridge.clock import ManualClock
+from stepbridge.iot.broker.lifecycle import Client, Lifecycle
+from stepbridge.iot.message import Message
 from stepbridge.iot.mqtt import packets as p
+from stepbridge.iot.mqtt.packets import Property
 
 
 def event(raw: Any) -> tuple[str, dict[str, Any]]:
@@ -77,6 +81,50 @@ def test_disconnect_reason(world: Any, end: Any, reason: str) -> None:
     _, document = event(watcher)
     assert document["disconnectReason"] == reason
     assert document["clientInitiatedDisconnect"] is False
+
+
+def test_the_thing_of_a_client_that_is_attached_to_it_exclusively(world: Any) -> None:
+    world.registry.things[world.device.certificate_id] = "drill"
+    watcher = world.connected("watcher")
+    watcher.subscribe("$aws/events/presence/+/+")
+    world.connected("device").send(p.Disconnect())
+    assert [event(watcher)[1]["thingName"] for _ in range(2)] == ["drill", "drill"]
+
+
+def test_the_version_number_rises_and_begins_anew_when_a_client_was_away(world: Any) -> None:
+    clock = ManualClock()
+    world.stop()
+    world.start(clock)
+    watcher = world.connected("watcher", keep_alive=0)
+    watcher.subscribe("$aws/events/presence/disconnected/device")
+
+    def version_after(seconds: int, **options: Any) -> int:
+        async def advance() -> None:
+            clock.advance(600)
+
+        for _ in range(seconds // 600):
+            world.call(advance())
+            watcher.send(p.Pingreq())
+            assert watcher.receive() == p.Pingresp()
+        device = world.connected("device", version=p.MQTT_5, **options)
+        device.send(p.Disconnect())
+        return int(event(watcher)[1]["versionNumber"])
+
+    assert [version_after(0), version_after(3000), version_after(3600)] == [0, 1, 0]
+    long = {Property.SESSION_EXPIRY_INTERVAL: 7200}
+    assert [version_after(0, properties=long), version_after(6600), version_after(0)] == [1, 2, 3]
+
+
+def test_clients_that_never_come_again_are_forgotten() -> None:
+    clock, events = ManualClock(), list[Message]()
+    lifecycle = Lifecycle(clock, events.append)
+    for number in range(5000):
+        client = Client(str(number), "principal", "127.0.0.1", None)
+        lifecycle.connected(client)
+        lifecycle.disconnected(client, "CONNECTION_LOST", 0)
+        clock.advance(10)
+    assert len(events) == 10_000
+    assert len(lifecycle._versions) < 2000
 
 
 def test_connect_failed(world: Any) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import os
 import socket
 import ssl
@@ -196,17 +197,23 @@ def test_pings_of_the_websocket_are_answered(world: Any, clients: Any) -> None:
     assert client.receive_frame() == (Opcode.PONG, b"there?")
 
 
-def test_closing_the_websocket_publishes_the_will(world: Any, clients: Any) -> None:
+def test_closing_the_websocket_is_as_good_as_disconnect(world: Any, clients: Any) -> None:
     watcher = world.connected("watcher")
-    watcher.subscribe("gone")
+    watcher.subscribe("gone/+", "$aws/events/presence/disconnected/+")
     client = clients(world.device)
     client.upgrade("/mqtt")
-    client.connect("ws", will=p.Will("gone", b"ws", 0, False))
+    client.connect("ws", will=p.Will("gone/closed", b"ws", 0, False))
     client.frame(Opcode.CLOSE, b"\x03\xe8")
     assert client.receive_frame() == (Opcode.CLOSE, b"\x03\xe8")
     assert client.receive_frame() is None
-    assert watcher.receive().payload == b"ws"
-    assert "closed its WebSocket without DISCONNECT" in world.told("disconnect")
+    event = json.loads(watcher.receive().payload)
+    assert (event["disconnectReason"], event["clientInitiatedDisconnect"]) == ("CLIENT_INITIATED_DISCONNECT", True)
+    assert "closed its WebSocket" in world.told("disconnect")
+    client = clients(world.device)
+    client.upgrade("/mqtt")
+    client.connect("ws", will=p.Will("gone/lost", b"ws", 0, False))
+    client.socket.close()
+    assert {watcher.receive().topic, watcher.receive().topic} == {"gone/lost", "$aws/events/presence/disconnected/ws"}
 
 
 def test_a_text_frame_ends_the_connection(world: Any, clients: Any) -> None:

@@ -238,3 +238,13 @@ def test_certificate_variables(run: Run) -> None:
         assert client.access.decide(connection, "iot:Publish", "topic/DE/Customer CA").allowed
 
     run(scenario)
+
+
+def test_the_thing_that_a_certificate_is_attached_to_exclusively(run: Run) -> None:
+    async def scenario(client: RegistryClient) -> None:
+        only = await device(client, policy(("Allow", "iot:Connect", "*")), "only", thingPrincipalType="EXCLUSIVE_THING")
+        shared = await device(client, policy(("Allow", "iot:Connect", "client/x")), "shared")
+        assert client.access.exclusive_thing(only) == "only"
+        assert client.access.exclusive_thing(shared) is None
+
+    run(scenario)

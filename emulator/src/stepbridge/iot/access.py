@@ -49,6 +49,10 @@ class Access(Protocol):
         """Whether the holder of this client certificate (already proven by TLS) may go on to CONNECT."""
         ...
 
+    def exclusive_thing(self, principal: str) -> str | None:
+        """The thing that a certificate (by id) is attached to exclusively, if it is so to any."""
+        ...
+
     def decide(self, connection: Connection, action: str, resource: str) -> Decision:
         """Whether `action` (`iot:Publish`, …) is allowed on `resource` (`topic/a/b`, `topicfilter/a/#`, `client/x`)."""
         ...

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from stepbridge.iot.access import Connection
 from stepbridge.iot.broker.core import CoreSession, Opening
 from stepbridge.iot.broker.embedded import expired
-from stepbridge.iot.broker.lifecycle import CLIENT_INITIATED
+from stepbridge.iot.broker.lifecycle import CLIENT_INITIATED, Client
 from stepbridge.iot.broker.tls import Transport
 from stepbridge.iot.message import Message
 from stepbridge.iot.mqtt import packets as p
@@ -35,15 +35,16 @@ class DeviceConnection:
     __slots__ = (
         "_busy",
         "_clean_farewell",
+        "_client_events",
         "_closing_at",
         "_core_session",
         "_gateway",
         "_last_activity",
         "_session",
-        "_session_identifier",
         "_signed",
         "_slow",
         "_transport",
+        "_unwritten",
         "_will",
         "address",
         "client_id",
@@ -62,9 +63,10 @@ class DeviceConnection:
         self._closing_at: float | None = None
         self._slow = False
         self._busy = False  # output waits for the end of this turn of the loop
+        self._unwritten = 0  # bytes of payload in that output
         self._clean_farewell = False
         self._signed = False
-        self._session_identifier: str | None = None  # as lifecycle events call this connection
+        self._client_events: Client | None = None  # whom lifecycle events tell of, once it is connected
         self.address = ""
         self.principal = ""
         self.client_id: str | None = None
@@ -86,11 +88,14 @@ class DeviceConnection:
         self._gateway.add(self)
 
     def received(self, data: bytes) -> None:
-        self._last_activity = self._gateway.clock.now()
+        packets = self._session.packets
         for event in self._session.receive(data):
             self._handle(event)
             if self._closing_at is not None:
                 break
+        # Bytes that complete no packet are no sign of life (MQTT-3.1.2-22), or one byte a minute would be enough.
+        if self._session.packets != packets:
+            self._last_activity = self._gateway.clock.now()
         if self._session.output:
             self.flush_soon()
 
@@ -110,14 +115,15 @@ class DeviceConnection:
         self._end_session()
 
     def hung_up(self) -> None:
-        """The client has closed what carries MQTT."""
+        """The client has closed what carries MQTT: as good as DISCONNECT ("Lifecycle events"), so without its will."""
         if self._closing_at is None and self._core_session is not None:
-            self._tell("disconnect", f"{self.client_id} closed its WebSocket without DISCONNECT")
-        self._finish("CONNECTION_LOST")
+            self._tell("disconnect", f"{self.client_id} closed its WebSocket")
+        self._clean_farewell = True
+        self._finish(CLIENT_INITIATED)
 
     def violated(self, text: str) -> None:
         """The client broke the rules of what carries MQTT."""
-        self._tell_violation(text)
+        self._tell_end(text)
         self._session.close(ReasonCode.PROTOCOL_ERROR)
         self._finish("CLIENT_ERROR")
 
@@ -161,7 +167,7 @@ class DeviceConnection:
             self._tell("connect-refused", f"{client_id} may not connect: {decision.reason}", reason=decision.reason)
             self._session.refuse(ReasonCode.NOT_AUTHORIZED)
             self._finish("AUTH_ERROR")
-            self._gateway.lifecycle.connect_failed(client_id, self.principal, self.address)
+            self._gateway.lifecycle.connect_failed(self._client(client_id))
             return
         self._will = event.will
         self._gateway.take_over(client_id, self)
@@ -188,8 +194,8 @@ class DeviceConnection:
         self._tell("connect", f"{self.client_id} connected from {self.address} (MQTT {version}{resumed})")
         self._gateway.wheel.watch(self)
         core_session.resume()
-        lifecycle = self._gateway.lifecycle
-        self._session_identifier = lifecycle.connected(self.client_id or "", self.principal, self.address)
+        self._client_events = self._client(self.client_id or "")
+        self._gateway.lifecycle.connected(self._client_events)
         self.flush_soon()
 
     def _publish(self, event: mqtt.Publishing) -> None:
@@ -321,8 +327,11 @@ class DeviceConnection:
         core_session = self._core_session
         assert core_session is not None  # noqa: S101 - as in _publish
         existing = set(core_session.topic_filters)
+        # AWS IoT Core does not send 0x11 (No subscription existed): "MQTT reason codes supported by AWS IoT".
         codes = tuple(
-            ReasonCode.SUCCESS if each in existing else ReasonCode.NO_SUBSCRIPTION_EXISTED
+            ReasonCode.SUCCESS
+            if each in existing or topics.filter_fault(each) is None
+            else ReasonCode.TOPIC_FILTER_INVALID
             for each in event.topic_filters
         )
         self._tell("unsubscribe", f"{self.client_id} unsubscribed from {', '.join(event.topic_filters)}")
@@ -357,10 +366,12 @@ class DeviceConnection:
             safe.add_done_callback(answer)
 
     def _tell_subscriptions(self, event: str, topic_filters: Sequence[str]) -> None:
-        if self.client_id is not None and self._session_identifier is not None:
-            self._gateway.lifecycle.subscriptions(
-                event, self.client_id, self.principal, self._session_identifier, topic_filters
-            )
+        if self._client_events is not None:
+            self._gateway.lifecycle.subscriptions(event, self._client_events, topic_filters)
+
+    def _client(self, client_id: str) -> Client:
+        thing = None if self._signed else self._gateway.access.exclusive_thing(self.principal)
+        return Client(client_id, self.principal, self.address, thing)
 
     def _disconnect(self, event: mqtt.Disconnecting) -> None:
         self._clean_farewell = not event.with_will
@@ -368,10 +379,10 @@ class DeviceConnection:
         self._finish(CLIENT_INITIATED)
 
     def _violation(self, event: mqtt.Violation) -> None:
-        self._tell_violation(f"{event.text} ({event.section})")
+        self._tell_end(f"{event.text} ({event.section})")
         self._finish("CLIENT_ERROR")
 
-    def _tell_violation(self, text: str) -> None:
+    def _tell_end(self, text: str) -> None:
         who = self.client_id or self.address
         if self._core_session is None:
             self._tell("connect-refused", f"{who} is refused: {text}", reason=text)
@@ -408,6 +419,7 @@ class DeviceConnection:
             left = max(1, int(message.time + properties.message_expiry - now))
             properties = replace(properties, message_expiry=left)
         sending = self._session.send(message.topic, message.payload, qos, retain, properties, token)
+        self._unwritten += len(message.payload)
         if sending is mqtt.Sending.TOO_LARGE:
             self._tell("delivery-refused", f"{self.client_id} takes no packet as large as the one on {message.topic}")
             self._skip(qos, token)
@@ -420,7 +432,10 @@ class DeviceConnection:
             size=len(message.payload),
             qos=qos,
         )
-        self.flush_soon()
+        if self._unwritten > _WRITE_BUFFER:
+            self._write()  # and learn that the client is slow, instead of collecting more
+        else:
+            self.flush_soon()
         return True
 
     def _skip(self, qos: int, token: int) -> None:
@@ -434,7 +449,7 @@ class DeviceConnection:
     def close(self, code: ReasonCode, disconnect_reason: str, text: str) -> None:
         """End the connection from this side."""
         if self._closing_at is None:
-            self._tell("disconnect", f"{self.client_id or self.address} is disconnected: {text}", reason=text)
+            self._tell_end(text)
             self._session.close(code)
             self._finish(disconnect_reason)
 
@@ -466,6 +481,7 @@ class DeviceConnection:
         output = self._session.output
         self._transport.write(output[0] if len(output) == 1 else b"".join(output))
         output.clear()
+        self._unwritten = 0
 
     # Keep-alive: see TimerWheel
 
@@ -513,9 +529,9 @@ class DeviceConnection:
             return
         will, self._will = self._will, None
         core_session.close(self, self._session.session_expiry)
-        if self.client_id is not None and self._session_identifier is not None:
+        if self._client_events is not None:
             self._gateway.lifecycle.disconnected(
-                self.client_id, self.principal, self._session_identifier, self.disconnect_reason
+                self._client_events, self.disconnect_reason, self._session.session_expiry
             )
         if will is None or self._clean_farewell:
             return

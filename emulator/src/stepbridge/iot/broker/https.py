@@ -18,7 +18,7 @@ from stepbridge.iot.broker.tls import TlsConnection
 if TYPE_CHECKING:
     from stepbridge.iot.broker.gateway import Gateway
 
-_IDLE = 60  # seconds without a byte from the client
+_IDLE = 60  # seconds without a request, and for one to come whole
 _CLOSE_TIMEOUT = 10  # seconds for a client to take the last bytes
 _WRITE_BUFFER = 256 * 1024  # bytes; above it no further request is read
 _MAXIMUM_BODY = 256 * 1024  # bytes; the largest payload has 128 KiB
@@ -50,6 +50,7 @@ class HttpsConnection:
         self._answering: asyncio.Task[None] | None = None
         self._deadline: float = gateway.clock.now() + _IDLE
         self._closed = False
+        self._begun = False  # a request has begun to come
         self._slow = False  # the client does not take its answers
         transport.set_write_buffer(_WRITE_BUFFER)
         gateway.enter(self)
@@ -57,7 +58,9 @@ class HttpsConnection:
     # From the socket: see Application
 
     def received(self, data: bytes) -> None:
-        self._deadline = self._gateway.clock.now() + _IDLE
+        if not self._begun:
+            self._begun = True
+            self._deadline = self._gateway.clock.now() + _IDLE
         self._http.receive_data(data)
         self._read()
 
@@ -113,6 +116,8 @@ class HttpsConnection:
         self._write(answer)
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
+            self._deadline = self._gateway.clock.now() + _IDLE
+            self._begun = bool(self._http.trailing_data[0])
             self._go_on()
         else:
             self._close()

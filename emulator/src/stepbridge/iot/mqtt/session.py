@@ -175,6 +175,7 @@ class ServerSession:
         "_window_size",
         "keep_alive",
         "output",
+        "packets",
         "session_expiry",
         "state",
         "version",
@@ -186,6 +187,7 @@ class ServerSession:
         self.keep_alive = KEEP_ALIVE_MAXIMUM  # the effective value, in seconds
         self.session_expiry = 0
         self.output: list[bytes] = []
+        self.packets = 0  # how many have come whole
         self._decoder = Decoder(maximum_packet_size=MAXIMUM_PACKET)
         self._window: dict[int, int] = {}  # packet identifier of an unacknowledged message to the client -> token
         self._window_size = RECEIVE_MAXIMUM
@@ -211,6 +213,7 @@ class ServerSession:
             for packet in self._decoder.feed(data):
                 if self.closed:
                     return
+                self.packets += 1
                 event = self._handle(packet)
                 if event is not None:
                     yield event

@@ -125,6 +125,14 @@ class RegistryAccess(Access):
         thing = self._thing(connection)
         return thing.name if thing is not None else None
 
+    def exclusive_thing(self, principal: str) -> str | None:
+        """The thing that a certificate (by id) is attached to exclusively, if it is so to any."""
+        row = self._store.query_one(
+            "SELECT thing FROM iot_thing_principal WHERE principal = ? AND exclusive",
+            (self._core.arn("cert", principal),),
+        )
+        return None if row is None else str(row["thing"])
+
     def effective_policies(self, principal: str | None, thing: str | None) -> list[tuple[str, str]]:
         """Names and documents of the policies attached to a principal (an ARN) and to the groups of a thing."""
         rows = self._store.query(_EFFECTIVE_POLICIES, (thing, self._core.arn("thinggroup", ""), principal))
