@@ -10,6 +10,11 @@ from stepbridge.iot.rules.sql.functions import CATALOGUE, REFUSED
 from stepbridge.iot.rules.sql.functions.casts import CASTS, CASTS_2015
 from stepbridge.iot.rules.sql.functions.collections import encode_bytes
 from stepbridge.iot.rules.sql.functions.outside import ONCE
+from stepbridge.iot.rules.sql.functions.regular_expressions import (
+    InvalidPatternError,
+    UnsupportedPatternError,
+    compile_java,
+)
 from stepbridge.iot.rules.sql.printer import print_expression
 from stepbridge.iot.rules.sql.tree import (
     ArrayLiteral,
@@ -141,6 +146,7 @@ class Compiler:
             raise self._error(f"there is no function {node.name}", node.position)
         if function.since == VERSION_2016:
             self._require_2016(f"the function {node.name}", node.position)
+        self._require_matchable(node)
         if node.name in ONCE:
             if node.name in self._once:
                 self.called_too_often = node.name
@@ -156,6 +162,18 @@ class Compiler:
         if node.name == "get_or_default":
             arguments[0] = _undefined_on_failure(arguments[0])
         return _apply(function.compute, arguments)
+
+    def _require_matchable(self, node: Call) -> None:
+        """A pattern that is not one makes the call Undefined, but one that cannot be matched here must not."""
+        match node:
+            case Call("regexp_matches" | "regexp_replace" | "regexp_substr", (_, Literal(str(pattern)), *_)):
+                try:
+                    compile_java(pattern)
+                except UnsupportedPatternError as error:
+                    problem = f"stepbridge cannot match the regular expression {pattern!r}: it uses {error}"
+                    raise self._error(problem, node.position) from error
+                except InvalidPatternError:
+                    pass
 
     def _cast(self, node: Cast, names: Names) -> Compiled:
         convert = CASTS.get(node.target)

@@ -3,16 +3,19 @@
 import hashlib
 import re
 from collections.abc import Callable
-from functools import lru_cache
 
+from stepbridge.iot.rules.sql.evaluation import Failed, Stop
 from stepbridge.iot.rules.sql.functions.md2 import md2
-from stepbridge.iot.rules.sql.functions.regular_expressions import compile_java, expand_java
+from stepbridge.iot.rules.sql.functions.regular_expressions import (
+    InvalidPatternError,
+    UnsupportedPatternError,
+    compile_java,
+    replace_all,
+)
 from stepbridge.iot.rules.sql.values import UNDEFINED, Value, to_int, to_text
 
 _MAX_PADDING = 1000
 _ASCII = 128
-
-_compile = lru_cache(maxsize=512)(compile_java)
 
 
 def concat(*values: Value) -> Value:
@@ -144,11 +147,19 @@ def regexp_replace(value: Value, pattern: Value, replacement: Value) -> Value:
     if text is None or expression is None or template is None:
         return UNDEFINED
     try:
-        return expression.sub(lambda match: expand_java(template, match), text)
+        return replace_all(expression, template, text)
     except (IndexError, ValueError):  # a group that the pattern does not have
         return UNDEFINED
 
 
 def _text_and_pattern(value: Value, pattern: Value) -> tuple[str | None, re.Pattern[str] | None]:
     source = to_text(pattern)
-    return to_text(value), None if source is None else _compile(source)
+    if source is None:
+        return to_text(value), None
+    try:
+        return to_text(value), compile_java(source)
+    except InvalidPatternError:
+        return to_text(value), None
+    except UnsupportedPatternError as error:
+        # Better no answer than another one than AWS gives.
+        raise Stop(Failed(f"stepbridge cannot match the regular expression {source!r}: it uses {error}")) from error
