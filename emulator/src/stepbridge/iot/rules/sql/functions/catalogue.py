@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepbridge.iot.rules.sql.evaluation import Frame
-from stepbridge.iot.rules.sql.functions import collections, dates, message, numbers, outside, strings
+from stepbridge.iot.rules.sql.functions import collections, message, numbers, outside, strings
+from stepbridge.iot.rules.sql.functions.parse_time import parse_time
+from stepbridge.iot.rules.sql.functions.time_to_epoch import time_to_epoch
 from stepbridge.iot.rules.sql.values import VERSION_2015, VERSION_2016, Value
 
 
@@ -81,8 +83,8 @@ CATALOGUE: dict[str, Function] = {
     "encode": _new(collections.encode, 2),
     "decode": _new(collections.decode, 2, 6),
     "transform": _new(_pure(collections.transform), 3),
-    "parse_time": _new(_pure(dates.parse_time), 2, 3),
-    "time_to_epoch": _new(_pure(dates.time_to_epoch), 2),
+    "parse_time": _new(_pure(parse_time), 2, 3),
+    "time_to_epoch": _new(_pure(time_to_epoch), 2),
     "timestamp": _old(message.timestamp, 0),
     "newuuid": _old(message.newuuid, 0),
     "accountid": _old(message.accountid, 0),
