@@ -423,3 +423,75 @@ def test_a_failed_update_is_kept_and_rolled_back_when_asked(bench: Run) -> None:
         assert "UPDATE_ROLLBACK_COMPLETE state" in refusal.message
 
     bench(scenario)
+
+
+def test_parameters_that_are_in_the_parameter_store(bench: Run) -> None:
+    async def scenario(one: Bench) -> None:
+        for name, kind, value in (
+            ("plain", "String", "7"),
+            ("listed", "StringList", "a,b"),
+            ("hidden", "SecureString", "x"),
+        ):
+            await one.calls.call("ssm", "PutParameter", Name=f"in-store-{name}", Type=kind, Value=value)
+
+        async def refused(kind: str, default: str) -> str:
+            body = template(
+                {"Q": queue()}, Parameters={"P": {"Type": f"AWS::SSM::Parameter::{kind}", "Default": default}}
+            )
+            return (await one.refused("create_stack", StackName="t", TemplateBody=body)).message
+
+        status = await one.create(
+            "s",
+            {"Q": queue(QueueName={"Fn::Select": [1, {"Ref": "List"}]}, DelaySeconds={"Ref": "Delay"})},
+            Parameters={
+                "Delay": {"Type": "AWS::SSM::Parameter::Value<String>", "Default": "in-store-plain"},
+                "List": {"Type": "AWS::SSM::Parameter::Value<List<String>>", "Default": "in-store-listed"},
+                "Name": {"Type": "AWS::SSM::Parameter::Name", "Default": "in-store-hidden"},
+            },
+        )
+        assert status == "CREATE_COMPLETE"
+        assert "b" in await one.queues()
+        missing = "Unable to fetch parameters [nowhere] from parameter store for this account."
+        assert await refused("Value<String>", "nowhere") == missing
+        assert await refused("Name", "nowhere") == missing
+        assert await refused("Value<String>", "in-store-hidden") == (
+            "Parameters [in-store-hidden] referenced by template have types not supported by CloudFormation."
+        )
+        await one.call("delete_stack", StackName="s")
+
+    bench(scenario)
+
+
+def test_what_would_not_be_heeded_is_refused(bench: Run) -> None:
+    async def scenario(one: Bench) -> None:
+        body = template({"Q": queue()})
+        for member, value in (("RoleARN", "arn:aws:iam::1:role/r"), ("StackPolicyBody", "{}"), ("TimeoutInMinutes", 5)):
+            refusal = await one.refused("create_stack", StackName="s", TemplateBody=body, **{member: value})
+            assert (refusal.code, refusal.message) == ("ValidationError", f"{member} is not supported by stepbridge.")
+        refusal = await one.refused(
+            "create_stack", StackName="s", TemplateBody=body, OnFailure="DELETE", DisableRollback=True
+        )
+        assert refusal.message == "Either DisableRollback or OnFailure can be specified, not both."
+        body = template({"Q": queue()}, Outputs={"O": {"Value": ["a"]}})
+        refusal = await one.refused("create_stack", StackName="s", TemplateBody=body)
+        assert refusal.message.endswith("The Value field of every Outputs member must evaluate to a String.")
+
+    bench(scenario)
+
+
+def test_loops_make_resources(bench: Run) -> None:
+    loop = ["Name", {"Ref": "Names"}, {"Queue${Name}": queue(QueueName={"Fn::Sub": "${AWS::StackName}-${Name}"})}]
+
+    async def scenario(one: Bench) -> None:
+        status = await one.create(
+            "looped",
+            {"Fn::ForEach::Queues": loop},
+            Transform="AWS::LanguageExtensions",
+            Parameters={"Names": {"Type": "CommaDelimitedList", "Default": "a,b"}},
+            Outputs={"O": {"Value": {"Fn::GetAtt": ["Queuea", "QueueName"]}}},
+        )
+        assert status == "CREATE_COMPLETE"
+        assert {"looped-a", "looped-b"} <= set(await one.queues())
+        await one.call("delete_stack", StackName="looped")
+
+    bench(scenario)

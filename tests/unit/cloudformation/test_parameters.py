@@ -77,3 +77,16 @@ def test_refused_declarations(declaration: dict[str, Any], message: str) -> None
     with pytest.raises(TemplateError) as refused:
         check_declarations(template(P=declaration))
     assert message in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("declaration", "problem"),
+    [
+        ({"AllowedPattern": "["}, "The AllowedPattern is no regular expression"),
+        ({"MinLength": "few"}, "Every MinLength member must be a number"),
+        ({"AllowedValues": "a"}, "Every AllowedValues member must be a list of strings"),
+    ],
+)
+def test_constraints_that_cannot_be_checked(declaration: dict[str, Any], problem: str) -> None:
+    with pytest.raises(TemplateError, match=problem):
+        check_declarations(template(P={"Type": "String", **declaration}))

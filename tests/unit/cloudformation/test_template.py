@@ -80,6 +80,22 @@ def test_lines() -> None:
             "Resources: {A: &a {Type: T}, B: *a}",
             "Template error: YAML aliases are not allowed in CloudFormation templates (line 1)",
         ),
+        (
+            "Resources:\n  A: {Type: T, DependsOn: [B, 1]}",
+            "Template format error: DependsOn must be a string or list of strings. (line 2)",
+        ),
+        (
+            "Resources: {" + ", ".join(f"R{number}: {{Type: T}}" for number in range(501)) + "}",
+            "Template format error: Number of resources, 501, is greater than maximum allowed, 500",
+        ),
+        (
+            "Mappings: {M: {a: b}}\nResources: {A: {Type: T}}",
+            "Template format error: Every Mappings member must be a map of maps: M. (line 1)",
+        ),
+        (
+            "Mappings: {M: {a: {b: {c: d}}}}\nResources: {A: {Type: T}}",
+            "Template format error: Every Mappings attribute must be a String or a List. (line 1)",
+        ),
         ("Resources: {A: {Type: !Magic T}}", "Template format error: unsupported tag !Magic (line 1)"),
     ],
 )

@@ -15,13 +15,14 @@ from stepbridge.cloudformation.intrinsics import (
     references,
     resolve,
 )
+from stepbridge.cloudformation.loops import unrolled
 from stepbridge.cloudformation.parameters import as_text, check_declarations, parameter_values, referenced_value
 from stepbridge.cloudformation.resources import resource_types
 from stepbridge.cloudformation.resources.base import ResourceType, Stack
 from stepbridge.cloudformation.resources.custom import CustomResource, is_custom
 from stepbridge.cloudformation.resources.shapes import KNOWN_AFTER_APPLY
 from stepbridge.cloudformation.serverless import check_transforms, expand
-from stepbridge.cloudformation.template import Template
+from stepbridge.cloudformation.template import Template, check_size
 
 _POLICIES = frozenset({"Delete", "Retain", "RetainExceptOnCreate"})
 _NAME_PROPERTIES = {"AWS::IAM::Role": "RoleName", "AWS::IAM::ManagedPolicy": "ManagedPolicyName"}
@@ -78,10 +79,7 @@ class Blueprint:
         outputs = []
         for name, output in _live_outputs(self.processed, scope.conditions):
             value = resolve(output["Value"], scope)
-            if isinstance(value, (dict, list)):
-                raise TemplateError(
-                    f"Template format error: Output {name} is malformed. The Value field must be a string"
-                )
+            _check_output(name, value)
             members = {"OutputKey": name, "OutputValue": as_text(value)}
             if "Description" in output:
                 members["Description"] = output["Description"]
@@ -132,7 +130,10 @@ def make_blueprint(
     for name, text in parameters.items():
         values[name] = referenced_value(declared[name]["Type"], looked_up.get(name, text))
     values |= _pseudo_parameters(stack)
-    processed = expand(template, values, stack.region)
+    mappings = template.section("Mappings")
+    looped = unrolled(template, Scope(values, mappings, exports=exports, language_extensions=True))
+    processed = expand(looped, values, stack.region)
+    check_size(processed)
     base = Scope(values, processed.section("Mappings"), exports=exports)
     extensions = LANGUAGE_EXTENSIONS in template.transforms
     conditions = evaluate_conditions(processed.section("Conditions"), base)
@@ -268,7 +269,15 @@ def _check_outputs(template: Template, scope: Scope) -> None:
                     f"Template format error: Unresolved resource dependencies [{name}] in the Outputs block of the "
                     f"template (output {output_name})"
                 )
-        resolve(output, scope)
+        _check_output(output_name, resolve(output, scope)["Value"])
+
+
+def _check_output(name: str, value: Any) -> None:
+    if isinstance(value, (dict, list)):
+        raise TemplateError(
+            f"Template format error: Output {name} is malformed. The Value field of every Outputs member must evaluate "
+            "to a String."
+        )
 
 
 def _check_properties(blueprint: Blueprint, declaration: Declaration) -> None:

@@ -54,6 +54,25 @@ def check_declarations(template: Template) -> None:
             raise TemplateError(
                 f"Template format error: Every Default member must be a string.{template.place('Parameters', name)}"
             )
+        problem = _problem_of_constraints(declaration)
+        if problem is not None:
+            raise TemplateError(f"Template format error: {problem} in parameter {name}{place}")
+
+
+def _problem_of_constraints(declaration: Mapping[str, Any]) -> str | None:
+    allowed = declaration.get("AllowedValues", [])
+    if not isinstance(allowed, list) or any(isinstance(value, (dict, list)) for value in allowed):
+        return "Every AllowedValues member must be a list of strings"
+    for attribute in ("MaxLength", "MaxValue", "MinLength", "MinValue"):
+        try:
+            float(declaration.get(attribute, 0))
+        except (TypeError, ValueError):
+            return f"Every {attribute} member must be a number"
+    try:
+        re.compile(declaration.get("AllowedPattern", ""))
+    except (TypeError, re.error) as error:
+        return f"The AllowedPattern is no regular expression ({error})"
+    return None
 
 
 def _known_type(parameter_type: str) -> bool:

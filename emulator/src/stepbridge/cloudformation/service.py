@@ -34,6 +34,12 @@ from stepbridge.store.database import Store
 from stepbridge.trace import Trace
 
 _PAGE = 100
+# What requests may ask for that nothing here would heed.
+_REFUSED = (
+    "ImportExistingResources", "NotificationARNs", "ResourceTypes", "ResourcesToImport", "RoleARN",
+    "RollbackConfiguration", "StackPolicyBody", "StackPolicyDuringUpdateBody", "StackPolicyDuringUpdateURL",
+    "StackPolicyURL", "TimeoutInMinutes",
+)  # fmt: skip
 # An operation is given this many seconds before its request is answered.  The waiters of AWS's clients ask once, and
 # if it is not over by then they ask again only after 15 (creation) or 30 seconds (deletion).
 _PATIENCE = 2.0
@@ -100,6 +106,8 @@ class CloudFormationService(Service):
         name = request["StackName"]
         if self._records.stack(name):
             raise AwsError("AlreadyExistsException", f"Stack [{name}] already exists", status=400)
+        if "OnFailure" in request and "DisableRollback" in request:
+            raise validation_error("Either DisableRollback or OnFailure can be specified, not both.")
         stack = self._new_stack(name)
         blueprint = await self._blueprint(stack, request, None)
         self._require_capabilities(blueprint, request, macros=True)
@@ -358,7 +366,6 @@ class CloudFormationService(Service):
             template = self._parse(previous or "")
         else:
             template = self._parse(await template_text(self._calls, request, None))
-        types = sorted({resource["Type"] for resource in template.resources.values()})
         summary = {
             "Parameters": [
                 {
@@ -373,7 +380,7 @@ class CloudFormationService(Service):
                 }
                 for name, declaration in template.section("Parameters").items()
             ],
-            "ResourceTypes": types,
+            "ResourceTypes": sorted(template.resource_types),
             "Version": template.body.get("AWSTemplateFormatVersion"),
             "Description": template.body.get("Description"),
             "DeclaredTransforms": template.transforms,
@@ -475,6 +482,9 @@ class CloudFormationService(Service):
 
         Raises AwsError for what CloudFormation refuses at once, TemplateError where its transform fails.
         """
+        for member in _REFUSED:
+            if request.get(member):
+                raise validation_error(f"{member} is not supported by stepbridge.")
         before = previous or {}
         text = request.get("template") or await template_text(self._calls, request, before.get("template"))
         template = self._parse(text)
@@ -661,9 +671,8 @@ def _change(change: Change) -> Members:
 
 
 def _declared_capabilities(template: Template) -> Members:
-    types = [resource["Type"] for resource in template.resources.values()]
-    found = [each for each in types if each.startswith("AWS::IAM::")]
+    found = [each for each in template.resource_types if each.startswith("AWS::IAM::")]
     if not found:
         return {}
-    reason = f"The following resource(s) require capabilities: [{', '.join(sorted(set(found)))}]"
+    reason = f"The following resource(s) require capabilities: [{', '.join(sorted(found))}]"
     return {"Capabilities": ["CAPABILITY_IAM"], "CapabilitiesReason": reason}

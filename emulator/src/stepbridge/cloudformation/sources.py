@@ -81,15 +81,28 @@ def given_parameters(request: Mapping[str, Any], previous: Mapping[str, str], te
 
 
 async def looked_up_parameters(calls: AwsCalls, template: Template, given: Mapping[str, str]) -> dict[str, str]:
-    """The values of the parameters whose text is only the name of an SSM parameter.  Raises AwsError."""
+    """The values of the parameters whose text is only the name of an SSM parameter.
+
+    Raises AwsError where there is no such parameter, or it is one that CloudFormation does not read.
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-supplied-parameter-types.html
+    """
     found = {}
     for name, declaration in template.section("Parameters").items():
-        if isinstance(declaration, dict) and ssm_name_is_value(str(declaration.get("Type", ""))):
-            text = given.get(name, as_text(declaration.get("Default", "")))
-            try:
-                found[name] = (await calls.call("ssm", "GetParameter", Name=text))["Parameter"]["Value"]
-            except AwsError:
-                raise validation_error(
-                    f"Unable to fetch parameters [{text}] from parameter store for this account."
-                ) from None
+        declared = str(declaration.get("Type", "")) if isinstance(declaration, dict) else ""
+        if not ssm_name_is_value(declared) and declared != "AWS::SSM::Parameter::Name":
+            continue
+        text = given.get(name, as_text(declaration.get("Default", "")))
+        try:
+            parameter = (await calls.call("ssm", "GetParameter", Name=text))["Parameter"]
+        except AwsError:
+            raise validation_error(
+                f"Unable to fetch parameters [{text}] from parameter store for this account."
+            ) from None
+        if not ssm_name_is_value(declared):  # it only has to be there
+            continue
+        if parameter["Type"] == "SecureString":
+            raise validation_error(
+                f"Parameters [{text}] referenced by template have types not supported by CloudFormation."
+            )
+        found[name] = parameter["Value"]
     return found

@@ -6,7 +6,7 @@ omap tags (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/templa
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -23,6 +23,11 @@ RESOURCE_ATTRIBUTES = frozenset({
     "Condition", "Connectors", "CreationPolicy", "DeletionPolicy", "DependsOn", "IgnoreGlobals", "Metadata",
     "Properties", "Type", "UpdatePolicy", "UpdateReplacePolicy",
 })  # fmt: skip
+
+LOOP = "Fn::ForEach::"
+LOOPING_SECTIONS = ("Conditions", "Outputs", "Resources")  # those in which there may be loops
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+_MOST = {"Mappings": 200, "Outputs": 200, "Parameters": 200, "Resources": 500}
 
 _PLAIN_TAGS = {"!Ref": "Ref", "!Condition": "Condition"}
 _FUNCTION_TAGS = frozenset({
@@ -50,6 +55,11 @@ class Template:
     @property
     def resources(self) -> dict[str, Any]:
         return self.section("Resources")
+
+    @property
+    def resource_types(self) -> set[str]:
+        """The types of its resources, those in loops included."""
+        return set(_types(self.resources))
 
     @property
     def transforms(self) -> list[Any]:
@@ -83,7 +93,7 @@ def parse_template(text: str) -> Template:
     have, or is not a map of the known sections with at least one resource.
     """
     template = _parse_json(text) if text.lstrip().startswith("{") else _parse_yaml(text)
-    _check_shape(template)
+    check_shape(template)
     return template
 
 
@@ -171,7 +181,8 @@ class _NodeReader:
         return node.value
 
 
-def _check_shape(template: Template) -> None:
+def check_shape(template: Template) -> None:
+    """Raise TemplateError for a template that is not built like one."""
     body: Any = template.body
     if not isinstance(body, dict):
         raise TemplateError("Template format error: unsupported structure.")
@@ -191,8 +202,47 @@ def _check_shape(template: Template) -> None:
             raise TemplateError(f"The section {name} is not supported by stepbridge{template.place(name)}")
     if not template.resources:
         raise TemplateError("Template format error: At least one Resources member must be defined.")
+    check_size(template)
+    _check_mappings(template)
     for logical_id, resource in template.resources.items():
-        _check_resource(template, logical_id, resource)
+        if not logical_id.startswith(LOOP):
+            _check_resource(template, logical_id, resource)
+        elif "AWS::LanguageExtensions" not in template.transforms:
+            place = template.place("Resources", logical_id)
+            raise TemplateError(
+                f"Template format error: Resource name {logical_id} is non alphanumeric. Fn::ForEach needs Transform: "
+                f"AWS::LanguageExtensions.{place}"
+            )
+
+
+def check_size(template: Template) -> None:
+    """Raise TemplateError if a section has more members than CloudFormation allows."""
+    for name, most in _MOST.items():
+        if (number := len(template.section(name))) > most:
+            raise TemplateError(
+                f"Template format error: Number of {name.lower()}, {number}, is greater than maximum allowed, {most}"
+            )
+
+
+def _check_mappings(template: Template) -> None:
+    for name, mapping in template.section("Mappings").items():
+        place = template.place("Mappings", name)
+        if not isinstance(mapping, dict) or not all(isinstance(values, dict) for values in mapping.values()):
+            raise TemplateError(f"Template format error: Every Mappings member must be a map of maps: {name}.{place}")
+        for values in mapping.values():
+            if any(value is None or isinstance(value, dict) for value in values.values()):
+                raise TemplateError(
+                    f"Template format error: Every Mappings attribute must be a String or a List.{place}"
+                )
+
+
+def _types(value: Any) -> Iterator[str]:
+    """The types of the resources of a section, or of the fragment of a loop."""
+    for name, member in value.items() if isinstance(value, dict) else ():
+        if name.startswith(LOOP) and isinstance(member, list):
+            yield from _types(member[-1])
+        elif isinstance(member, dict) and isinstance(member.get("Type"), str):
+            yield member["Type"]
 
 
 def _check_resource(template: Template, logical_id: str, resource: Any) -> None:
@@ -211,6 +261,10 @@ def _check_resource(template: Template, logical_id: str, resource: Any) -> None:
     for name in resource:
         if name not in RESOURCE_ATTRIBUTES:
             raise TemplateError(f"Invalid template resource property '{name}'{place}")
+    depends_on = resource.get("DependsOn", [])
+    names = depends_on if isinstance(depends_on, list) else [depends_on]
+    if not all(isinstance(name, str) for name in names):
+        raise TemplateError(f"Template format error: DependsOn must be a string or list of strings.{place}")
     if not isinstance(resource.get("Properties", {}), dict):
         raise TemplateError(f"Template format error: [/Resources/{logical_id}/Properties] must be an object.{place}")
     _refuse_null(resource.get("Properties", {}), f"/Resources/{logical_id}/Properties")
