@@ -9,6 +9,7 @@ from stepbridge.stepfunctions import language
 from stepbridge.stepfunctions.language.definition import Map, Parallel, Task
 
 SCHEMA = "SCHEMA_VALIDATION_FAILED"
+UNSUPPORTED = "UNSUPPORTED_JSONATA_EXPRESSION"
 LAMBDA = "arn:aws:lambda:us-east-1:111111111111:function:f"
 
 
@@ -109,6 +110,24 @@ REFUSED: list[tuple[str, Any, list[tuple[str, str, str | None]]]] = [
      [("INVALID_JSONATA_EXPRESSION", 'Expected "]", got ","', "/States/S/Output")]),
     ("an expression that is not closed", {**one({**PASS, "Output": {"a": "{% 1"}}), "QueryLanguage": "JSONata"},
      [(SCHEMA, "JSONata string must start with {% and end with %}", "/States/S/Output/a")]),
+    ("a bare name in JSONata", {**one({**PASS, "Output": {"v": "{% aaa + bbb[x > 1] %}"}}), "QueryLanguage": "JSONata"},
+     [(UNSUPPORTED, "Reference to 'aaa' at the top level is not supported.", "/States/S/Output/v"),
+      (UNSUPPORTED, "Reference to 'bbb' at the top level is not supported.", "/States/S/Output/v")]),
+    ("the context item of JSONata", {**one({**PASS, "Assign": {"v": ["{% $.phone %}", "{% $$ %}"]}}),
+                                     "QueryLanguage": "JSONata"},
+     [(UNSUPPORTED, "Reference to '$' at the top level is not supported.", "/States/S/Assign/v[0]"),
+      (UNSUPPORTED, "Reference to '$$' is not supported.", "/States/S/Assign/v[1]")]),
+    ("a name in a function of JSONata", {**one({**PASS, "Output": "{% $map($states.input, function($x){ b }) %}"}),
+                                         "QueryLanguage": "JSONata"},
+     [(UNSUPPORTED, "Reference to 'b' at the top level is not supported.", "/States/S/Output")]),
+    ("a result where there is none", {**one({**PASS, "Output": "{% $states.result %}"}), "QueryLanguage": "JSONata"},
+     [(UNSUPPORTED, "Field '$states.result' does not exist.", "/States/S/Output")]),
+    ("an error where there is none", {**one({"Type": "Task", "Resource": LAMBDA, "End": True,
+                                             "Arguments": "{% $states.result %}",
+                                             "Output": "{% $states.errorOutput.Cause %}"}),
+                                      "QueryLanguage": "JSONata"},
+     [(UNSUPPORTED, "Field '$states.errorOutput' does not exist.", "/States/S/Output"),
+      (UNSUPPORTED, "Field '$states.result' does not exist.", "/States/S/Arguments")]),
     ("a distributed map without its type", one({"Type": "Map", "End": True, "ItemProcessor": {
         "ProcessorConfig": {"Mode": "DISTRIBUTED"}, "StartAt": "I", "States": {"I": PASS}}}),
      [(SCHEMA, "These fields are required: [ExecutionType]", "/States/S/ItemProcessor/ProcessorConfig")]),
@@ -122,6 +141,21 @@ REFUSED: list[tuple[str, Any, list[tuple[str, str, str | None]]]] = [
 @pytest.mark.parametrize(("definition", "expected"), [pytest.param(*case[1:], id=case[0]) for case in REFUSED])
 def test_a_definition_is_refused(definition: Any, expected: list[tuple[str, str, str | None]]) -> None:
     assert found(definition) == expected
+
+
+def test_what_expressions_can_read() -> None:
+    catcher = {"ErrorEquals": ["E"], "Next": "E", "Output": "{% $states.errorOutput %}",
+               "Assign": {"e": "{% $states.errorOutput.Cause %}"}}  # fmt: skip
+    task = {
+        "Type": "Task",
+        "Resource": LAMBDA,
+        "Arguments": "{% $states.input.items[phone > 3].(a)^(b){c: d} %}",
+        "Output": "{% $map($states.result, function($x){ $x.phone }) %}",
+        "Assign": {"r": "{% $states.result %}"},
+        "Catch": [catcher],
+        "Next": "E",
+    }
+    assert found({**one(task, E={"Type": "Succeed"}), "QueryLanguage": "JSONata"}) == []
 
 
 def test_all_findings_are_told_at_once() -> None:

@@ -207,7 +207,19 @@ def test_constant_templates_are_left_alone() -> None:
         ("{% $range(0, 4, 2) %}", [0, 2, 4]),
         ("{% $hash('input data', 'SHA-1') %}", "aaff4a450a104cd177d28d18d74485e8cae074b7"),
         ("{% $parse('{\"a\": null}') %}", {"a": None}),
-        ("{% $random(3) = $random(3) %}", True),
+        ("{% $partition([1, 2, 3], 2.9) %}", [[1, 2], [3]]),
+        ("{% $partition([1, 2]) %}", [[1, 2]]),
+        ("{% $range(3, 3, 1) %}", 3),
+        ("{% $range(-1.7, 1, 1) %}", [-1, 0, 1]),
+        ("{% $range(5, 1, -2) %}", [5, 3, 1]),
+        ("{% $map(['1', '2'], $parse) %}", [1, 2]),
+        ("{% $random(42) %}", 0.7275636800328681),  # as java.util.Random
+        ("{% $count(null) %}", 1),
+        ("{% $string(1e20) & ' ' & 1e21 %}", "100000000000000000000 1e+21"),
+        ("{% $string({'a': [0.1 + 0.2, null, 'é']}) %}", '{"a":[0.3,null,"é"]}'),
+        ("{% $string([1, {}], true) %}", "[\n  1,\n  {}\n]"),
+        ("{% [1..873782] ~> $count() %}", 873_782),
+        (f"{{% {'+'.join(['1'] * 100)} %}}", 100),
         ("{% $length($uuid()) %}", 36),
         ("{% $millis() %}", 1500),
         ("{% $now() %}", "1970-01-01T00:00:01.500Z"),
@@ -227,6 +239,27 @@ def test_a_jsonata_expression(expression: str, expected: Any) -> None:
         ({"a": [1, "{% $f(1) %}"]},
          ("The JSONata expression '$f(1)' specified for the field 'Output/a[1]' threw an error during evaluation. "
          "T1006: Attempted to invoke a non-function"), "Output/a[1]"),
+        ("{% $partition([], 2) %}",
+         ("The JSONata expression '$partition([], 2)' specified for the field 'Output' returned nothing (undefined)."),
+         "Output"),
+        ("{% $range(5, 1, 1) %}",
+         ("The JSONata expression '$range(5, 1, 1)' specified for the field 'Output' returned nothing (undefined)."),
+         "Output"),
+        ("{% $hash('x', 'MD4') %}",
+         ("The JSONata expression '$hash('x', 'MD4')' specified for the field 'Output' threw an error during "
+          "evaluation. D3137: Hash algorithm 'MD4' must be one of SHA-1, SHA-384, SHA-256, SHA-512, MD5"), "Output"),
+        ("{% $parse('{} {}') %}",
+         ("The JSONata expression '$parse('{} {}')' specified for the field 'Output' threw an error during "
+          "evaluation. D3137: Invalid JSON"), "Output"),
+        ("{% $uuid(1) %}",
+         ("The JSONata expression '$uuid(1)' specified for the field 'Output' threw an error during evaluation. "
+          'T0410: Argument 1 of function "uuid" does not match function signature'), "Output"),
+        ("{% $sum(['a']) %}",
+         ("The JSONata expression '$sum(['a'])' specified for the field 'Output' threw an error during evaluation. "
+          'T0412: Argument 1 of function "sum" must be an array of "numbers"'), "Output"),
+        ("{% $number('a') %}",
+         ("The JSONata expression '$number('a')' specified for the field 'Output' threw an error during evaluation. "
+          'D3030: Unable to cast value to a number: "a"'), "Output"),
         ("{% $eval('1') %}",
          ("The JSONata expression '$eval('1')' specified for the field 'Output' threw an error during evaluation. "
          "T1006: Attempted to invoke a non-function"), "Output"),
@@ -237,6 +270,20 @@ def test_a_jsonata_expression_fails(template: Any, cause: str, location: str) ->
         templates.parse_jsonata(template, "Output").evaluate(scope())
     assert (failed.value.error, failed.value.cause) == ("States.QueryEvaluationError", cause)
     assert failed.value.location == location
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("+".join(["1"] * 101), "Depth=101 max=100"),
+        ("[1..873783] ~> $count()", "Expression evaluation memory limit exceeded: Check for excessive memory usage"),
+        ("$range(1, 360146, 1)", "Expression evaluation memory limit exceeded: Check for excessive memory usage"),
+    ],
+)
+def test_an_expression_is_bounded_as_on_aws(expression: str, message: str) -> None:
+    with pytest.raises(EvaluationError) as failed:
+        templates.parse_jsonata(f"{{% {expression} %}}", "Output").evaluate(scope())
+    assert failed.value.cause.endswith(message)
 
 
 @pytest.mark.parametrize("call", ["$f($x) + 1", "$f($x)"])

@@ -384,7 +384,7 @@ def test_a_result_that_is_too_large() -> None:
 def test_a_catcher_whose_output_fails() -> None:
     state = {
         **FUNCTION,
-        "Catch": [{"ErrorEquals": ["States.ALL"], "Output": "{% $states.nothing %}", "Next": "Caught"}],
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Output": "{% $states.errorOutput.nothing %}", "Next": "Caught"}],
     }
     definition = {**machine(state, Caught={"Type": "Succeed"}), "QueryLanguage": "JSONata"}
     execution = execute(definition)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stepbridge.stepfunctions.language import intrinsics, jsonata_expression, jsonpath, templates
+from stepbridge.stepfunctions.language import intrinsics, jsonata_expression, jsonata_references, jsonpath, templates
 from stepbridge.stepfunctions.language.definition import JSONATA, ROOT, Number
 from stepbridge.stepfunctions.language.diagnostics import Diagnostic
 from stepbridge.stepfunctions.language.intrinsics import Call
@@ -39,7 +39,8 @@ class Findings:
 class Fields:
     """One JSON object of a definition, at `location`, in a state of the query language `language`.
 
-    `place` is where the object is within its state, for the location of JSONata failures (`Catch[1]/`).
+    `place` is where the object is within its state, for the location of JSONata failures (`Catch[1]/`); `has_result`
+    tells a state that calls or contains something that has a result.
     """
 
     members: Mapping[str, Json]
@@ -47,6 +48,7 @@ class Fields:
     language: str
     findings: Findings
     place: str = ""
+    has_result: bool = False
 
     @property
     def is_jsonata(self) -> bool:
@@ -223,11 +225,20 @@ class Fields:
         value = self.members[name]
         try:
             if self.is_jsonata:
-                return templates.parse_jsonata(value, f"{self.place}{name}")
+                return templates.parse_jsonata(value, f"{self.place}{name}", self._states_fields(name))
             return templates.parse_jsonpath(value)
-        except templates.TemplateError as problem:
-            self.error(problem.message, f"{name}{problem.location}", problem.code)
+        except templates.TemplateError as error:
+            for problem in error.problems:
+                self.error(problem.message, f"{name}{problem.location}", problem.code)
             return None
+
+    def _states_fields(self, name: str) -> tuple[str, ...]:
+        """The fields of `$states` that the expressions in the field `name` can read."""
+        if self.place.startswith("Catch["):
+            return (*jsonata_references.ALWAYS, "errorOutput")
+        if self.has_result and not self.place and name in ("Output", "Assign"):
+            return (*jsonata_references.ALWAYS, "result")
+        return jsonata_references.ALWAYS
 
     def object_template(self, name: str) -> Template | None:
         """A payload template that is an object in JSONPath, and an object or an expression in JSONata."""

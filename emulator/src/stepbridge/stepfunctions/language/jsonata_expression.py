@@ -6,22 +6,26 @@ does not offer, and words the failures as AWS does.
 https://docs.aws.amazon.com/step-functions/latest/dg/transforming-data.html
 """
 
-import hashlib
 import json
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from stepbridge.stepfunctions.language import jsonata_functions, jsonata_references
 from stepbridge.stepfunctions.language.evaluation import QUERY_EVALUATION_ERROR, EvaluationError, Scope
-from stepbridge.stepfunctions.language.intrinsics import HASHES, random_uuid
-from stepbridge.stepfunctions.language.values import Json, is_number, to_text, type_name
+from stepbridge.stepfunctions.language.jsonata_functions import FunctionError
+from stepbridge.stepfunctions.language.values import Json, to_text, type_name
 
 # Long enough for any honest expression, short enough that a runaway one cannot hold up the emulator.
 TIME_LIMIT_MILLISECONDS = 2_000
-_RECURSION_LIMIT = 500
-_MAXIMUM_RANGE = 1_000
+# AWS's own bounds, as measured (https://github.com/floci-io/floci/issues/2737): how deep an evaluation may nest, and
+# what one value may hold, a number counted as eight bytes and a character as one.
+_DEEPEST = 100
+_LARGEST = 6_990_256
+_BYTES_PER_ITEM = 8
 
 
 class ExpressionError(ValueError):
@@ -46,15 +50,16 @@ class Expression:
         library = _library()
         try:
             result = self._compiled.evaluate(None, _bindings(scope))
+        except FunctionError as problem:
+            raise self._threw(problem.code, str(problem)) from None
         except library.JException as problem:
-            message = _message(problem)
-            raise self._error(f"threw an error during evaluation. {problem.error}: {message}") from None
+            if problem.error == _TOO_DEEP:
+                raise self._threw("", _too_deep_message()) from None
+            raise self._threw(problem.error, _message(problem)) from None
         except RecursionError:
-            raise self._error("threw an error during evaluation. U1001: Stack overflow error") from None
-        except ZeroDivisionError:
-            raise self._error("threw an error during evaluation. D1001: Number out of range: Infinity") from None
+            raise self._threw("", _too_deep_message()) from None
         except Exception as problem:
-            raise self._error(f"threw an error during evaluation. {problem}") from None
+            raise self._threw("", str(problem)) from None
         if result is None:
             raise self._error("returned nothing (undefined).")
         try:
@@ -68,6 +73,9 @@ class Expression:
             )
         return value
 
+    def _threw(self, code: str, message: str) -> EvaluationError:
+        return self._error(f"threw an error during evaluation. {f'{code}: ' if code else ''}{message}")
+
     def _error(self, problem: str) -> EvaluationError:
         return EvaluationError(
             f"The JSONata expression '{self.text}' specified for the field '{self.location}' {problem}",
@@ -80,8 +88,12 @@ class Expression:
         bound: set[str] = set()
         used: list[str] = []
         _collect_variables(self._compiled.ast, bound, used, set())
-        builtin = set(_library().Jsonata.static_frame.bindings) | set(_FUNCTION_NAMES) | {"states", "", "$"}
+        builtin = {*_library().Jsonata.static_frame.bindings, *jsonata_functions.ADDED, "states", "", "$"}
         yield from (name for name in used if name not in bound and name not in builtin)
+
+    def unsupported(self, offered: Collection[str]) -> list[str]:
+        """What is wrong with the expression's references, if `$states` has the fields `offered`."""
+        return jsonata_references.unsupported(self._compiled.ast, offered)
 
 
 def parse(text: str, location: str) -> Expression:
@@ -98,7 +110,7 @@ def parse(text: str, location: str) -> Expression:
 
 @lru_cache(maxsize=4096)
 def _compile(text: str) -> Any:
-    expression = _library().Jsonata(text)
+    expression = _evaluator()(text)
     expression.set_output_convert_nulls(False)  # null and undefined must be told apart
     expression.set_validate_input(False)
     return expression
@@ -112,50 +124,103 @@ def _library() -> Any:
     return jsonata
 
 
+@lru_cache(maxsize=1)
+def _evaluator() -> Any:
+    """The library's evaluator, with texts and with numbers that are not finite as AWS has them: `1/0` is no error."""
+    library = _library()
+
+    class Evaluator(library.Jsonata):  # type: ignore[misc,name-defined]
+        def evaluate_numeric_expression(self, lhs: Any, rhs: Any, op: Any) -> Any:
+            try:
+                return super().evaluate_numeric_expression(lhs, rhs, op)
+            except ZeroDivisionError:
+                return math.copysign(math.inf, lhs) if lhs else math.nan
+            except ValueError:  # the remainder of a division by zero
+                return math.nan
+            except library.JException as problem:
+                if problem.error != _NOT_FINITE or not (math.isfinite(lhs) and math.isfinite(rhs)):
+                    raise
+                return problem.current
+
+        def evaluate_string_concat(self, lhs: Any, rhs: Any) -> str:
+            parts = (jsonata_functions.text_of(value, library) for value in (lhs, rhs))
+            return "".join(part or "" for part in parts)
+
+    return Evaluator
+
+
+_TOO_DEEP, _NOT_FINITE = "D1011", "D1001"
+# What a function's signature asks of the items of an array: https://docs.jsonata.org/embedding-extending
+_ITEM_TYPES = {
+    "a": "arrays", "b": "booleans", "f": "functions", "n": "numbers", "o": "objects", "s": "strings",
+}  # fmt: skip
+
+
+def _too_deep_message() -> str:
+    return (
+        "Stack overflow error: Check for non-terminating recursive function. Consider rewriting as tail-recursive. "
+        f"Depth={_DEEPEST + 1} max={_DEEPEST}"
+    )
+
+
 def _message(problem: Any) -> str:
-    """The message as JSONata words it: the tokens it quotes are JSON."""
+    """The message as JSONata words it: the tokens it quotes are JSON.
+
+    The library says "Object" where JSONata says "function".
+    """
     template = problem.error_codes.get(problem.error)
     if template is None or "{{{" in template:
         return str(problem)
-    values = iter((problem.current, problem.expected, problem.extra))
-    return re.sub(r"\{\{\w+\}\}", lambda _: json.dumps(next(values), default=str), template)
+    details = [problem.current, problem.expected, problem.extra]
+    if problem.error == "T0412":
+        details[2] = _ITEM_TYPES.get(details[2], details[2])
+    values = iter(details)
+    return re.sub(
+        r"\{\{\w+\}\}", lambda _: json.dumps(next(values), default=str), template.replace("Object", "function")
+    )
 
 
 def _bindings(scope: Scope) -> Any:
     library = _library()
+    null = library.Utils.NULL_VALUE
     frame = library.Jsonata.static_frame.__class__(None)
-    frame.set_runtime_bounds(TIME_LIMIT_MILLISECONDS, _RECURSION_LIMIT)
+    frame.set_runtime_bounds(TIME_LIMIT_MILLISECONDS, _DEEPEST)
+    frame.set_evaluate_exit_callback(_bounded(frame.lookup("__evaluate_exit")))
     for name, value in scope.variables.items():
-        frame.bind(name, _from_json(value))
-    states = {name: _from_json(value) for name, value in scope.states.items()}
-    states["context"] = _from_json(scope.context())
+        frame.bind(name, jsonata_functions.from_json(value, null))
+    states = {name: jsonata_functions.from_json(value, null) for name, value in scope.states.items()}
+    states["context"] = jsonata_functions.from_json(scope.context(), null)
     frame.bind("states", states)
     frame.bind("eval", None)  # AWS does not offer it
     make = library.Jsonata.JLambda
-    for name, function in _functions(scope).items():
+    for name, function in jsonata_functions.functions(scope, library).items():
         frame.bind(name, make(function))
     return frame
 
 
-def _from_json(value: Json) -> Any:
-    """`value` with JSONata's null in place of None, which is undefined to the library."""
-    if value is None:
-        return _library().Utils.NULL_VALUE
-    if isinstance(value, list):
-        return [_from_json(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _from_json(member) for name, member in value.items()}
-    return value
+def _bounded(leave: Any) -> Any:
+    """What is done after each step of an evaluation: what the library does, and a look at the size of the result."""
+    lazy = _library().Utils.RangeList  # holds no more than its ends
+
+    def check(expression: Any, value: Any, environment: Any, result: Any) -> None:
+        leave(expression, value, environment, result)
+        size = len(result) if isinstance(result, str) else 0
+        if isinstance(result, list) and not isinstance(result, lazy):
+            size = _BYTES_PER_ITEM * len(result)
+        if size > _LARGEST:
+            raise FunctionError("", "Expression evaluation memory limit exceeded: Check for excessive memory usage")
+
+    return check
 
 
 def _to_json(value: Any) -> Json:
     """A result of the library as plain JSON.  Raises TypeError for a function."""
     if value is None or value is _library().Utils.NULL_VALUE:
         return None
-    if isinstance(value, bool | str | int):
+    if isinstance(value, bool | str):
         return value
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    if isinstance(value, int | float):
+        return _number(value)
     if isinstance(value, list):
         return [_to_json(item) for item in value]
     if isinstance(value, Mapping):
@@ -163,76 +228,15 @@ def _to_json(value: Any) -> Json:
     raise TypeError(type(value).__name__)
 
 
-# --- The functions that Step Functions adds --------------------------------------------------------------------------
-
-_FUNCTION_NAMES = ("partition", "range", "hash", "random", "uuid", "parse", "now", "millis")
-
-
-def _functions(scope: Scope) -> dict[str, Callable[..., Any]]:
-    def random(seed: Any = None) -> float:
-        if seed is None:
-            return scope.random()
-        from random import Random
-
-        return Random(seed).random()  # noqa: S311
-
-    return {
-        "partition": _partition,
-        "range": _range,
-        "hash": _hash,
-        "random": random,
-        "uuid": lambda: random_uuid(scope.random),
-        "parse": _parse,
-        # The library reads a clock of its own; all time here comes from the event.
-        "now": lambda picture=None, zone=None: _library().Functions.datetime_from_millis(
-            int(scope.now * 1000), picture, zone
-        ),
-        "millis": lambda: int(scope.now * 1000),
-    }
-
-
-def _partition(array: Any = None, size: Any = None) -> Any:
-    if array is None:
-        return None
-    if not isinstance(array, list):
-        array = [array]
-    if not is_number(size) or int(size) <= 0:
-        raise ValueError("The second argument of the partition function must be a positive integer")
-    step = int(size)
-    return [list(array[start : start + step]) for start in range(0, len(array), step)]
-
-
-def _range(first: Any = None, last: Any = None, step: Any = None) -> Any:
-    if not (is_number(first) and is_number(last) and is_number(step)) or not step:
-        raise ValueError("The arguments of the range function must be numbers, and the step not zero")
-    values: list[Any] = []
-    value = first
-    while (value <= last) if step > 0 else (value >= last):
-        values.append(value)
-        value += step
-        if len(values) > _MAXIMUM_RANGE:
-            raise ValueError(f"The range function makes at most {_MAXIMUM_RANGE} elements")
-    return values
-
-
-def _hash(data: Any = None, algorithm: Any = None) -> Any:
-    if data is None:
-        return None
-    if algorithm not in HASHES:
-        raise ValueError(f"The algorithm of the hash function must be one of {', '.join(HASHES)}")
-    text = data if isinstance(data, str) else to_text(_to_json(data))
-    return hashlib.new(HASHES[algorithm], text.encode()).hexdigest()
-
-
-def _parse(text: Any = None) -> Any:
-    if text is None:
-        return None
-    if not isinstance(text, str):
-        raise ValueError("The argument of the parse function must be a string")
-    try:
-        return _from_json(json.loads(text))
-    except ValueError:
-        raise ValueError("The argument of the parse function is not valid JSON") from None
+def _number(value: float) -> Json:
+    """A number as AWS writes it: exact while it fits in 64 bits, in text if JSON has no number for it."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    if value == int(value):
+        return int(value) if abs(value) < 2**63 else float(value)
+    return value
 
 
 def _collect_variables(node: Any, bound: set[str], used: list[str], seen: set[int]) -> None:

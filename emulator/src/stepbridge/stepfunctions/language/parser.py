@@ -165,7 +165,8 @@ class _Reading:
         if kind not in states.PARSERS:
             fields.error(f"The field 'Type' should have one of these values: {_TYPES}", "Type")
             return None
-        fields = Fields(members, location, language, self.findings)
+        has_result = kind in ("Task", "Parallel", "Map")
+        fields = Fields(members, location, language, self.findings, has_result=has_result)
         fields.allow(states.FIELDS[kind])
         state = states.PARSERS[kind](fields, name, self._inner_flow)
         if self.express:

@@ -6,15 +6,17 @@ is written `{% … %}` is an expression, wherever it stands.
 https://docs.aws.amazon.com/step-functions/latest/dg/input-output-inputpath-params.html
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from stepbridge.stepfunctions.language import intrinsics, jsonata_expression, jsonpath
+from stepbridge.stepfunctions.language import intrinsics, jsonata_expression, jsonata_references, jsonpath
 from stepbridge.stepfunctions.language.evaluation import EvaluationError, Scope
 from stepbridge.stepfunctions.language.intrinsics import Call
 from stepbridge.stepfunctions.language.jsonata_expression import Expression
 from stepbridge.stepfunctions.language.jsonpath import Path
 from stepbridge.stepfunctions.language.values import Json, to_text
+
+_SCHEMA = "SCHEMA_VALIDATION_FAILED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +90,21 @@ class Items:
 Template = Constant | Reference | Members | Items | Call | Expression
 
 
-class TemplateError(ValueError):
-    """A template has a field that is no expression.  `code` and `message` are AWS's, `location` the field's path."""
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a field of a template.  `code` and `message` are AWS's, `location` is the field's path."""
 
-    def __init__(self, code: str, message: str, location: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.location = location
+    code: str
+    message: str
+    location: str = ""
+
+
+class TemplateError(ValueError):
+    """A template has fields that are no expressions."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = problems
 
 
 def parse_jsonpath(value: Json) -> Template:
@@ -114,7 +123,7 @@ def parse_jsonpath(value: Json) -> Template:
     names = [name for name, _ in members]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise TemplateError("SCHEMA_VALIDATION_FAILED", f"Field '{twice}' is defined twice, with and without '.$'")
+        raise TemplateError(Problem(_SCHEMA, f"Field '{twice}' is defined twice, with and without '.$'"))
     constant = all(isinstance(member, Constant) for _, member in members)
     return Constant(value) if constant else Members(tuple(members))
 
@@ -129,30 +138,57 @@ def parse_reference(field: str, text: Json) -> Reference | Call:
     except (jsonpath.PathError, intrinsics.IntrinsicError):
         pass
     raise TemplateError(
-        "SCHEMA_VALIDATION_FAILED",
-        f"The value for the field '{field}' must be a valid JSONPath or a valid intrinsic function call",
+        Problem(
+            _SCHEMA, f"The value for the field '{field}' must be a valid JSONPath or a valid intrinsic function call"
+        )
     )
 
 
-def parse_jsonata(value: Json, location: str, here: str = "") -> Template:
-    """Parse a template of a JSONata state; `location` is the field it stands in.  Raises TemplateError."""
+def parse_jsonata(value: Json, location: str, offered: Collection[str] = jsonata_references.ALWAYS) -> Template:
+    """Parse a template of a JSONata state.
+
+    `location` is the field it stands in, `offered` are the fields of `$states` that it can read.  Raises TemplateError.
+    """
+    problems: list[Problem] = []
+    template = _parse_jsonata(value, location, "", offered, problems)
+    if problems:
+        raise TemplateError(*problems)
+    return template
+
+
+def _parse_jsonata(
+    value: Json, location: str, here: str, offered: Collection[str], problems: list[Problem]
+) -> Template:
+    """Parse what stands at `here` in a template, noting what is wrong."""
     if isinstance(value, str):
-        if value.startswith("{%") != value.endswith("%}") or value == "{%}":
-            raise TemplateError("SCHEMA_VALIDATION_FAILED", "JSONata string must start with {% and end with %}", here)
-        if not jsonata_expression.is_expression(value):
-            return Constant(value)
-        try:
-            return jsonata_expression.parse(value, location)
-        except jsonata_expression.ExpressionError as problem:
-            raise TemplateError("INVALID_JSONATA_EXPRESSION", str(problem), here) from None
+        return _parse_text(value, location, here, offered, problems)
     if isinstance(value, list):
         items = tuple(
-            parse_jsonata(item, f"{location}[{index}]", f"{here}[{index}]") for index, item in enumerate(value)
+            _parse_jsonata(item, f"{location}[{index}]", f"{here}[{index}]", offered, problems)
+            for index, item in enumerate(value)
         )
         return Constant(value) if all(isinstance(item, Constant) for item in items) else Items(items)
     if isinstance(value, dict):
         members = tuple(
-            (name, parse_jsonata(member, f"{location}/{name}", f"{here}/{name}")) for name, member in value.items()
+            (name, _parse_jsonata(member, f"{location}/{name}", f"{here}/{name}", offered, problems))
+            for name, member in value.items()
         )
         return Constant(value) if all(isinstance(member, Constant) for _, member in members) else Members(members)
     return Constant(value)
+
+
+def _parse_text(
+    text: str, location: str, here: str, offered: Collection[str], problems: list[Problem]
+) -> Constant | Expression:
+    if text.startswith("{%") != text.endswith("%}") or text == "{%}":
+        problems.append(Problem(_SCHEMA, "JSONata string must start with {% and end with %}", here))
+    elif jsonata_expression.is_expression(text):
+        try:
+            expression = jsonata_expression.parse(text, location)
+        except jsonata_expression.ExpressionError as problem:
+            problems.append(Problem("INVALID_JSONATA_EXPRESSION", str(problem), here))
+        else:
+            unsupported = expression.unsupported(offered)
+            problems += [Problem("UNSUPPORTED_JSONATA_EXPRESSION", message, here) for message in unsupported]
+            return expression
+    return Constant(text)
