@@ -181,6 +181,17 @@ def test_variables_are_found_once_and_where_they_are_needed() -> None:
 def test_a_variable_has_at_most_128_kib() -> None:
     outcome = _run("SET @v = x SELECT @v AS v", {"x": "a" * 131_071})
     assert outcome == Failed("the value of @v is longer than 131072 bytes")
+    outcome = _run("SET @v = x SELECT @v AS v", {"x": "€" * 43_691})  # of three bytes each
+    assert outcome == Failed("the value of @v is longer than 131072 bytes")
+
+
+def test_variables_have_at_most_128_kib_together() -> None:
+    statement = Statement("SET @v = x, @w = x SELECT @v AS v, @w AS w", VERSION_2016)
+    evaluation = statement.start(_input({"x": "a" * 65_534}))
+    for _ in range(2):  # each run counts by itself
+        assert isinstance(statement.run(evaluation), Output)
+    outcome = _run("SET @v = x, @w = x SELECT @v AS v, @w AS w", {"x": "a" * 65_535})
+    assert outcome == Failed("the values of the variables are longer than 131072 bytes together")
 
 
 def test_chance_is_an_input() -> None:
@@ -221,6 +232,14 @@ def test_get_dynamodb_twice_ends_the_rule() -> None:
     one = "get_dynamodb('t', 'k', 'v', 'role')"
     outcome = _run(f"SELECT {one} AS a, {one} AS b FROM 'a/#'", {})
     assert outcome == Failed("get_dynamodb may be called only once in a statement")
+
+
+def test_protobuf_is_decoded_at_most_twice() -> None:
+    one, base64 = "decode(x, 'proto', 'b', 'k', 'f', 'm')", "decode(x, 'base64')"
+    outcome = _run(f"SELECT {one} AS a, {one} AS b, {one} AS c FROM 'a/#'", {"x": ""})
+    assert outcome == Failed("decode may be called only 2 times in a statement")
+    assert isinstance(_run(f"SELECT {one} AS a, {one} AS b FROM 'a/#'", {"x": ""}), ExternalCall)
+    assert isinstance(_run(f"SELECT {base64} AS a, {base64} AS b, {base64} AS c FROM 'a/#'", {"x": ""}), Output)
 
 
 @pytest.mark.parametrize(

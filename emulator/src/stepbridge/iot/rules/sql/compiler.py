@@ -1,5 +1,6 @@
 """Tree to closures: done once per rule, so that a message costs no more than the calls."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from stepbridge.iot.rules.sql.evaluation import Compiled, Failed, Frame, Stop
 from stepbridge.iot.rules.sql.functions import CATALOGUE, REFUSED
 from stepbridge.iot.rules.sql.functions.casts import CASTS, CASTS_2015
 from stepbridge.iot.rules.sql.functions.collections import encode_bytes
-from stepbridge.iot.rules.sql.functions.outside import ONCE
+from stepbridge.iot.rules.sql.functions.outside import MOST_CALLS, NO_VARIABLES
 from stepbridge.iot.rules.sql.functions.regular_expressions import (
     InvalidPatternError,
     UnsupportedPatternError,
@@ -33,6 +34,7 @@ from stepbridge.iot.rules.sql.tree import (
     Star,
     Unary,
     Variable,
+    walk,
 )
 from stepbridge.iot.rules.sql.values import (
     UNDEFINED,
@@ -64,9 +66,9 @@ class Compiler:
         self._text = text
         self._version = version
         self._normalise = normalise_for(version)
-        self._once: set[str] = set()
-        # The function that a statement calls more often than it may: accepted when the rule is created, but "causes
-        # the rule to terminate without invoking any actions" (iot-sql-functions.html#iot-sql-function-get-dynamodb).
+        self._calls: Counter[str] = Counter()
+        # What a statement calls more often than it may: accepted when the rule is created, but "causes the rule to
+        # terminate without invoking any actions" (iot-sql-functions.html#iot-sql-function-get-dynamodb).
         self.called_too_often: str | None = None
 
     def expression(self, node: Expression, names: Names) -> Compiled:
@@ -147,10 +149,8 @@ class Compiler:
         if function.since == VERSION_2016:
             self._require_2016(f"the function {node.name}", node.position)
         self._require_matchable(node)
-        if node.name in ONCE:
-            if node.name in self._once:
-                self.called_too_often = node.name
-            self._once.add(node.name)
+        self._refuse_variables(node)
+        self._count(node)
         arguments = [self.expression(argument, names) for argument in node.arguments]
         count = len(arguments)
         if count < function.least or (function.most is not None and count > function.most):
@@ -162,6 +162,23 @@ class Compiler:
         if node.name == "get_or_default":
             arguments[0] = _undefined_on_failure(arguments[0])
         return _apply(function.compute, arguments)
+
+    def _count(self, node: Call) -> None:
+        """Only decoding protobuf counts as calling decode: the rest needs nothing from outside."""
+        most = MOST_CALLS.get(node.name)
+        if most is None or (node.name == "decode" and Literal("proto") not in node.arguments[1:2]):
+            return
+        self._calls[node.name] += 1
+        if self._calls[node.name] > most:
+            times = "once" if most == 1 else f"{most} times"
+            self.called_too_often = f"{node.name} may be called only {times} in a statement"
+
+    def _refuse_variables(self, node: Call) -> None:
+        for index in NO_VARIABLES.get(node.name, ()):
+            for inner in walk(node.arguments[index:][:1]):
+                if isinstance(inner, Variable):
+                    problem = f"{node.name} takes no variable for its {'role' if index == -1 else 'mode'}"
+                    raise self._error(problem, inner.position)
 
     def _require_matchable(self, node: Call) -> None:
         """A pattern that is not one makes the call Undefined, but one that cannot be matched here must not."""

@@ -11,8 +11,8 @@ from random import Random
 
 from stepbridge.iot.rules.sql.values import UNDEFINED, Value, json_text, parse_json
 
-# developerguide/iot-sql-set.html: "The size limit for the value of each variable is 128 KiB."
-_MAX_VARIABLE = 128 * 1024
+# developerguide/iot-sql-set.html: the limit of each variable's value, and of those of all together.
+_MAX_VARIABLES = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ Compiled = Callable[["Frame"], Value]
 class Evaluation:
     """One message going through one rule: its statement, then the templates of its actions."""
 
-    __slots__ = ("_random", "_random_label", "answers", "assignments", "input", "root", "values", "version")
+    __slots__ = ("_random", "_random_label", "_size", "answers", "assignments", "input", "root", "values", "version")
 
     def __init__(self, message: Input, version: str, assignments: Mapping[str, Compiled]) -> None:
         self.input = message
@@ -90,8 +90,14 @@ class Evaluation:
         self.assignments = assignments
         self.values: dict[str, Value] = {}
         self.answers: dict[str, Value | Failed] = {}
+        self._size = 0
         self._random: Random | None = None
         self._random_label = ""
+
+    def forget_variables(self) -> None:
+        """Find the values of variables anew when they are next needed."""
+        self.values.clear()
+        self._size = 0
 
     def begin(self, label: str) -> "Frame":
         """Start evaluating what `label` stands for; the same label gets the same random values again."""
@@ -107,8 +113,12 @@ class Evaluation:
         """The value of `@name`, found when it is first needed."""
         if name not in self.values:
             value = self.assignments[name](Frame(self, self.root))
-            if len(json_text(value)) > _MAX_VARIABLE:
-                raise Stop(Failed(f"the value of @{name} is longer than {_MAX_VARIABLE} bytes"))
+            size = len(json_text(value).encode(errors="replace"))
+            if size > _MAX_VARIABLES:
+                raise Stop(Failed(f"the value of @{name} is longer than {_MAX_VARIABLES} bytes"))
+            self._size += size
+            if self._size > _MAX_VARIABLES:
+                raise Stop(Failed(f"the values of the variables are longer than {_MAX_VARIABLES} bytes together"))
             self.values[name] = value
         return self.values[name]
 

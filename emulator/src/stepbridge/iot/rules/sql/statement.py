@@ -77,8 +77,8 @@ class Statement:
         After an ExternalCall, give the evaluation its answer and run again.
         """
         if self._called_too_often:
-            return Failed(f"{self._called_too_often} may be called only once in a statement")
-        evaluation.values.clear()
+            return Failed(self._called_too_often)
+        evaluation.forget_variables()
         frame = evaluation.begin("statement")
         try:
             if self._where is not None and (condition := self._where(frame)) is not True:

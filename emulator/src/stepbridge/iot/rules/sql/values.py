@@ -49,12 +49,16 @@ Normalise = Callable[[Decimal], "int | Decimal | Literal[_Undefined.UNDEFINED]"]
 
 
 def normalise_2015(number: Decimal) -> Decimal | Literal[_Undefined.UNDEFINED]:
-    """A result of the first SQL version: a Decimal stays one (`10.0`)."""
+    """A result of the first SQL version: a Decimal stays one (`10.0`), and like Java's it knows no negative zero."""
+    if not number:
+        return number.copy_abs()
     return number if number.is_finite() else UNDEFINED
 
 
 def normalise_2016(number: Decimal) -> int | Decimal | Literal[_Undefined.UNDEFINED]:
     """A result of the later SQL versions: a whole number is an Int (`10.0` is `10`)."""
+    if not number:
+        return 0
     if not number.is_finite():
         return UNDEFINED
     if number.adjusted() < _INT_DIGITS and number == (whole := int(number)):
@@ -160,6 +164,11 @@ def _refuse_constant(name: str) -> Value:
     raise ValueError(f"{name} is not JSON")
 
 
+def _decimal(text: str) -> Number:
+    number = Decimal(text)
+    return number or number.copy_abs()
+
+
 def _whole_or_decimal(text: str) -> Number:
     number = Decimal(text)
     # Most fractions are told from whole numbers by their last digit alone.
@@ -170,7 +179,7 @@ def _whole_or_decimal(text: str) -> Number:
 
 
 _DECODERS = {
-    VERSION_2015: JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant),
+    VERSION_2015: JSONDecoder(parse_float=_decimal, parse_constant=_refuse_constant),
     VERSION_2016: JSONDecoder(parse_float=_whole_or_decimal, parse_constant=_refuse_constant),
 }
 _DECODERS[VERSION_BETA] = _DECODERS[VERSION_2016]

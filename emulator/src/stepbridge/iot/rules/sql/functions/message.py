@@ -26,12 +26,12 @@ def sql_version(frame: Frame) -> Value:
     return frame.evaluation.version
 
 
-def topic(frame: Frame, position: Value = UNDEFINED) -> Value:
+def topic(frame: Frame, *position: Value) -> Value:
     """The topic, or one of its levels counted from 1."""
     name = frame.evaluation.input.topic
-    if position is UNDEFINED:
+    if not position:
         return name
-    index = to_int(position)
+    index = to_int(position[0])
     levels = name.split("/")
     return levels[index - 1] if index is not None and 1 <= index <= len(levels) else UNDEFINED
 
@@ -67,12 +67,12 @@ def get_mqtt_property(frame: Frame, name: Value) -> Value:
     return UNDEFINED
 
 
-def get_user_properties(frame: Frame, key: Value = UNDEFINED) -> Value:
+def get_user_properties(frame: Frame, *key: Value) -> Value:
     """The values of a user property, or all user properties as `{key: value}` each."""
     properties = frame.evaluation.input.properties.user_properties
-    if key is UNDEFINED:
+    if not key:
         return [{name: value} for name, value in properties] or UNDEFINED
-    return [value for name, value in properties if name == key] or UNDEFINED
+    return [value for name, value in properties if name == key[0]] or UNDEFINED
 
 
 def _or_undefined(value: str | None) -> Value:

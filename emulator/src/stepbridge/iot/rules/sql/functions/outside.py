@@ -13,8 +13,19 @@ EXTERNAL: dict[str, tuple[int, int]] = {
     "get_registry_data": (3, 3),
     "get_secret": (3, 4),
 }
-# These may stand once in a statement (their sections of developerguide/iot-sql-functions.html).
-ONCE = frozenset({"get_dynamodb", "get_registry_data"})
+# How often these may stand in a statement (their sections of developerguide/iot-sql-functions.html).
+MOST_CALLS = {"get_dynamodb": 1, "get_registry_data": 1, "decode": 2}
+# Arguments that say what the function does, or in which role: variables are not taken for them
+# (developerguide/iot-sql-set.html).
+NO_VARIABLES = {
+    "decode": (1,),
+    "encode": (1,),
+    "get_dynamodb": (-1,),
+    "get_registry_data": (0, -1),
+    "get_secret": (1, -1),
+    "get_thing_shadow": (-1,),
+    "transform": (0,),
+}
 
 
 def request(name: str) -> Callable[..., Value]:

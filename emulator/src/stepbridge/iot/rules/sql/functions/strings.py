@@ -86,19 +86,20 @@ def _padded(value: Value, count: Value, join: Callable[[str, str], str]) -> Valu
 
 
 def indexof(value: Value, part: Value) -> Value:
-    """Where `part` first stands, from 0; -1 if nowhere."""
-    if not isinstance(value, str) or not isinstance(part, str):
+    """Where `part` first stands, from 0; -1 if nowhere.  "Does not apply to arrays", whose text is not searched."""
+    text, sought = to_text(value), to_text(part)
+    if text is None or sought is None or isinstance(value, list) or isinstance(part, list):
         return UNDEFINED
-    return value.find(part)
+    return text.find(sought)
 
 
-def substring(value: Value, start: Value, end: Value = UNDEFINED) -> Value:
-    """The text from `start` up to, not including, `end`; both are brought within the text."""
-    text, first = to_text(value), to_int(start)
-    last = to_int(end) if end is not UNDEFINED else len(text or "")
-    if text is None or first is None or last is None:
+def substring(value: Value, start: Value, *ends: Value) -> Value:
+    """The text from `start` up to, not including, an end; both are brought within the text."""
+    text = to_text(value)
+    bounds = [to_int(bound) for bound in (start, *ends)]
+    if text is None or None in bounds:
         return UNDEFINED
-    return text[max(first, 0) : max(last, 0)]
+    return text[slice(*(max(bound or 0, 0) for bound in bounds), *([] if ends else [None]))]
 
 
 def replace(value: Value, part: Value, replacement: Value) -> Value:
