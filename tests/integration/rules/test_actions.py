@@ -1,106 +1,13 @@
 """Each action against the service that it acts on (moto's, in-process), with real roles in IAM."""
 
-import asyncio
 import base64
 import json
-import threading
-from collections.abc import Awaitable, Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.integration.rules.conftest import ACCOUNT, ALL, ROLE, World, run
 
-from stepbridge.api.calls import AwsCalls
-from stepbridge.api.dispatch import Dispatcher
-from stepbridge.api.errors import AwsError
 from stepbridge.api.moto_backend import MotoBackend
-from stepbridge.api.service import Caller
 from stepbridge.clock import SystemClock
-from stepbridge.iot.message import Message
-from stepbridge.iot.registry.core import RegistryCore
-from stepbridge.iot.rules.actions import RuleServices
-from stepbridge.iot.rules.engine import RulesEngine
-from stepbridge.iot.rules.service import TopicRuleService
-from stepbridge.settings import Settings
-from stepbridge.store import Store
-from stepbridge.trace import Trace
-
-ACCOUNT = "123456789012"
-ROLE = f"arn:aws:iam::{ACCOUNT}:role/rules"
-Call = Callable[..., Awaitable[dict[str, Any]]]
-
-
-class _Nobody:
-    """Stands where functions and the broker are; no test here reaches them."""
-
-    async def invoke_as_service(self, function_arn: str, payload: bytes, **_: Any) -> None:
-        raise AssertionError(function_arn)
-
-    async def publish(self, message: Message) -> None:
-        raise AssertionError(message)
-
-
-class World:
-    """A rules engine before moto."""
-
-    def __init__(self, moto: MotoBackend) -> None:
-        settings = Settings(Path("/nowhere"))
-        store, clock = Store(None), SystemClock()
-        trace = Trace(clock)
-        calls = AwsCalls(settings, Dispatcher(), moto, lambda: "http://127.0.0.1:4566")
-        RegistryCore(settings, store, clock, trace)
-        self.call: Call = calls.call
-        self.trace = trace
-        self.engine = RulesEngine(
-            settings, store, clock, trace, RuleServices(_Nobody(), _Nobody(), calls, lambda: "http://127.0.0.1:4566")
-        )
-        self.service = TopicRuleService(settings, store, self.engine)
-        self.caller = Caller(ACCOUNT, "us-east-1")
-
-    async def create(self, sql: str, action: dict[str, Any]) -> None:
-        payload = {"sql": sql, "awsIotSqlVersion": "2016-03-23", "actions": [action]}
-        await self.service.create_topic_rule(self.caller, {"ruleName": "r", "topicRulePayload": payload})
-
-    async def publish(self, payload: Any) -> None:
-        data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        self.engine.accept(Message("a/b", data, 0, False, 0.0))
-        await self.engine.idle()
-
-    def failures(self) -> list[str]:
-        return [hop.text for hop in self.trace.recent if hop.event in ("action-failed", "sql-failed")]
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[MotoBackend]:
-    backend = MotoBackend(ACCOUNT)
-    yield backend
-    backend.close()
-
-
-async def _role(call: Call, *statements: dict[str, Any]) -> None:
-    trust = {"Effect": "Allow", "Principal": {"Service": "iot.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    try:
-        await call("iam", "CreateRole", RoleName="rules", AssumeRolePolicyDocument=document)
-    except AwsError as error:
-        assert error.code == "EntityAlreadyExists"  # noqa: PT017 - of the test before
-    policy = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-    await call("iam", "PutRolePolicy", RoleName="rules", PolicyName="p", PolicyDocument=policy)
-
-
-ALL = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-
-
-def run(moto: MotoBackend, test: Callable[[World], Awaitable[None]], *statements: dict[str, Any]) -> World:
-    async def within() -> World:
-        world = World(moto)
-        await _role(world.call, *(statements or (ALL,)))
-        await test(world)
-        await world.engine.stop()
-        return world
-
-    return asyncio.run(within())
 
 
 def test_sqs_with_the_least_privilege(moto: MotoBackend) -> None:
@@ -293,78 +200,6 @@ def test_timestream(moto: MotoBackend) -> None:
 
     world = run(moto, test)
     assert world.failures() == []
-
-
-class _Endpoint(BaseHTTPRequestHandler):
-    received: list[tuple[dict[str, str], bytes]]
-    statuses: list[int]
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.received.append((dict(self.headers), body))
-        self.send_response(self.statuses.pop(0) if self.statuses else 200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def endpoint() -> Iterator[tuple[str, type[_Endpoint]]]:
-    handler = type("Endpoint", (_Endpoint,), {"received": [], "statuses": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", handler
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_http_needs_a_confirmed_destination(moto: MotoBackend, endpoint: tuple[str, type[_Endpoint]]) -> None:
-    url, handler = endpoint
-
-    async def test(world: World) -> None:
-        sent = asyncio.Event()
-        world.trace.listen(lambda hop: sent.set() if hop.event == "destination-confirmation" else None)
-        action: dict[str, Any] = {"url": url + "/in/${topic(2)}", "confirmationUrl": url + "/in"}
-        action["headers"] = [{"key": "x-n", "value": "${n}"}]
-        await world.create("SELECT * FROM 'a/+'", {"http": action})
-        await sent.wait()
-        [(headers, body)] = handler.received
-        assert headers["x-amz-rules-engine-message-type"] == "DestinationConfirmation"
-        request = json.loads(body)
-        [destination] = (await world.service.list_topic_rule_destinations(world.caller, {}))["destinationSummaries"]
-        assert (destination["arn"], destination["status"]) == (request["arn"], "IN_PROGRESS")
-        assert destination["httpUrlSummary"] == {"confirmationUrl": url + "/in"}
-        await world.publish({"n": 1})  # not confirmed yet
-        token = {"confirmationToken": request["confirmationToken"]}
-        await world.service.confirm_topic_rule_destination(world.caller, token)
-        await world.publish({"n": 2})
-        handler.statuses[:] = [503, 429]
-        await world.publish(b"\xff")
-        handler.statuses[:] = [400]
-        await world.publish({"n": 3})
-        arn = {"arn": request["arn"]}
-        await world.service.update_topic_rule_destination(world.caller, {**arn, "status": "DISABLED"})
-        described = await world.service.get_topic_rule_destination(world.caller, arn)
-        assert described["topicRuleDestination"]["status"] == "DISABLED"
-        await world.publish({"n": 4})
-        await world.service.delete_topic_rule_destination(world.caller, arn)
-        with pytest.raises(AwsError, match="was denied"):
-            await world.service.get_topic_rule_destination(world.caller, arn)
-
-    failures = run(moto, test).failures()
-    messages = [(headers["Content-Type"], headers.get("x-n"), body) for headers, body in handler.received[1:]]
-    assert messages == [
-        ("application/json", "2", b'{"n":2}'),
-        *[("application/octet-stream", "", b"\xff")] * 3,
-        ("application/json", "3", b'{"n":3}'),
-    ]
-    assert len(failures) == 3
-    assert f"there is no enabled topic rule destination for {url}/in/b" in failures[0]
-    assert f"{url}/in/b answered with the status 400" in failures[1]
 
 
 def test_the_engines_logs_are_in_cloudwatch(moto: MotoBackend) -> None:

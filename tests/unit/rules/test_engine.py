@@ -105,7 +105,7 @@ def test_a_failed_action_is_told_to_the_error_action(rules: Rules) -> None:
             republish("ok"),
             errorAction=republish("errors"),
         )
-        await rules.publish("a", b'{"n":1}', client_id="c", trace_id="t")
+        await rules.publish("a", b'{"n":1}', client_id="c", trace_id="t", source_ip="10.0.0.1")
 
     run(test)
     messages = {message.topic: message.payload for message in rules.publisher.published}
@@ -115,6 +115,7 @@ def test_a_failed_action_is_told_to_the_error_action(rules: Rules) -> None:
         "topic": "a",
         "cloudwatchTraceId": "t",
         "clientId": "c",
+        "sourceIp": "10.0.0.1",
         "base64OriginalPayload": "eyJuIjoxfQ==",
         "failures": [
             {

@@ -51,9 +51,27 @@ def _refused(rules: Rules, payload: dict[str, Any]) -> AwsError:
         ),
         ({"sql": "SELECT * FROM 'a'", "actions": [{}]}, "InvalidRequestException", "exactly one action must be given"),
         (
-            {"sql": "SELECT * FROM 'a'", "actions": [{"http": {"url": "https://x", "enableBatching": True}}]},
+            {"sql": "SELECT * FROM 'a'", "errorAction": {"http": {"url": "https://x", "enableBatching": True}}},
             "InvalidRequestException",
-            "actions[0].http.enableBatching: batching of the http action is not supported by stepbridge",
+            "errorAction.http.enableBatching: an error action cannot be batched",
+        ),
+        (
+            {"sql": "SELECT * FROM 'a'", "actions": [{"http": {"url": "https://x", "auth": {"sigv4": {}}}}]},
+            "InvalidRequestException",
+            "actions[0].http.auth: SigV4 authorization of the http action is not supported by stepbridge",
+        ),
+        (
+            {
+                "sql": "SELECT * FROM 'a'",
+                "actions": [{"http": {"url": "https://x/a", "confirmationUrl": "https://x/b"}}],
+            },
+            "InvalidRequestException",
+            "actions[0].http.url: 'https://x/a' does not begin with the confirmationUrl",
+        ),
+        (
+            {"sql": "SELECT * FROM 'a'", "actions": [{"http": {"url": "https://[::1]/a"}}]},
+            "InvalidRequestException",
+            "actions[0].http.url: 'https://[::1]/a' is not the URL of an endpoint: IPv6 addresses are not supported",
         ),
         (
             {"sql": "SELECT * FROM 'a'", "actions": [{"http": {"url": "ftp://x"}}]},

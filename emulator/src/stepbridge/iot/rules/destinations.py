@@ -13,7 +13,7 @@ from collections.abc import Callable
 from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Members
 from stepbridge.clock import Clock
-from stepbridge.iot.rules.actions.http import post, url_fault
+from stepbridge.iot.rules.actions.http_client import post, url_fault
 from stepbridge.settings import Settings
 from stepbridge.store import Row, Store
 from stepbridge.trace import Trace

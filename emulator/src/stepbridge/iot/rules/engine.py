@@ -18,9 +18,10 @@ from stepbridge.api.errors import AwsError
 from stepbridge.clock import Clock
 from stepbridge.iot.message import Message, MessageProperties
 from stepbridge.iot.mqtt.topics import basic_ingest_rule
-from stepbridge.iot.rules.actions import Action, ActionError, Delivery, RuleServices, error_message
+from stepbridge.iot.rules.actions import Action, ActionError, Delivery, RuleServices
 from stepbridge.iot.rules.destinations import Destinations
 from stepbridge.iot.rules.external import ExternalFunctions
+from stepbridge.iot.rules.failures import Failure, error_messages
 from stepbridge.iot.rules.logs import RuleLogs
 from stepbridge.iot.rules.roles import Roles
 from stepbridge.iot.rules.rule import Rule, RuleError
@@ -35,7 +36,6 @@ from stepbridge.iot.rules.sql import (
     Output,
     SqlError,
     TopicTrie,
-    Value,
 )
 from stepbridge.iot.rules.sql.values import json_text
 from stepbridge.settings import Settings
@@ -298,8 +298,9 @@ class RulesEngine:
         )
         results = await asyncio.gather(*[self._act(action, delivery) for action in rule.actions])
         failures = [result for result in results if result is not None]
-        if failures and rule.error_action is not None:
-            value = _failures(delivery, failures)
+        if rule.error_action is None:
+            return
+        for value in error_messages(rule.name, message, failures):
             output = Output(value, json_text(value).encode(errors="replace"))
             await self._act(rule.error_action, replace(delivery, output=output))
 
@@ -311,18 +312,18 @@ class RulesEngine:
             details = {"details": outcome.message}
             self.logs.write("ERROR", "RuleExecution", rule.name, message, details)
 
-    async def _act(self, action: Action, delivery: Delivery) -> dict[str, Value] | None:
-        """Carry out one action; what the error action is told of its failure, None if it is done."""
+    async def _act(self, action: Action, delivery: Delivery) -> Failure | None:
+        """Carry out one action; its failure, or None if it is done."""
         name, message = delivery.rule_name, delivery.message
         self.logs.write("INFO", "StartingRuleExecution", name, message, {"ruleAction": action.log_name})
         try:
             resources = await self._attempt(action, delivery)
         except (AwsError, ActionError) as error:
-            text = error_message(action, delivery, error)
+            text = action.error_message(delivery, error)
             self._emit("action-failed", f"{name}: {text}", name, message, action=action.name, error=str(error))
             details = {"ruleAction": action.log_name, "details": text}
             self.logs.write("ERROR", "RuleExecution", name, message, details)
-            return {"failedAction": action.log_name, "failedResource": action.target.text, "errorMessage": text}
+            return Failure(error, action.log_name, action.target.text, text)
         what = ", ".join(resources.values())
         self._emit("action-done", f"{name}: {action.name} → {what}", name, message, action=action.name, **resources)
         done = {"ruleAction": action.log_name, "resources": dict(resources)}
@@ -363,19 +364,6 @@ _FORMAT_INDICATORS = {True: "UTF8_DATA", False: "UNSPECIFIED_BYTES"}
 
 def _is_transient(error: AwsError) -> bool:
     return (error.status or 400) >= 500 or error.status == 429 or error.code.startswith(_TRANSIENT)
-
-
-def _failures(delivery: Delivery, failures: list[dict[str, Value]]) -> dict[str, Value]:
-    """The error action's message: developerguide/rule-error-handling.html."""
-    message = delivery.message
-    return {
-        "ruleName": delivery.rule_name,
-        "topic": message.topic,
-        "cloudwatchTraceId": message.trace_id,
-        "clientId": "n/a" if message.client_id is None else message.client_id,
-        "base64OriginalPayload": base64.b64encode(message.payload).decode(),
-        "failures": failures,
-    }
 
 
 def _write_message(message: Message) -> str:

@@ -31,6 +31,8 @@ class Rule:
         ]
         error_action = payload.get("errorAction")
         self.error_action = None if error_action is None else self._action(error_action, "errorAction")
+        if isinstance(self.error_action, HttpAction) and self.error_action.batches is not None:
+            raise RuleError("errorAction.http.enableBatching: an error action cannot be batched")
         self._roles_of_functions()
 
     @property

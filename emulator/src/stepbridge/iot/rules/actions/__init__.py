@@ -13,8 +13,8 @@ from stepbridge.iot.rules.actions.base import (
     Publisher,
     RefusedMemberError,
     RuleServices,
-    error_message,
 )
+from stepbridge.iot.rules.actions.batches import BatchError
 from stepbridge.iot.rules.actions.cloudwatch import CloudWatchAlarmAction, CloudWatchLogsAction, CloudWatchMetricAction
 from stepbridge.iot.rules.actions.dynamodb import DynamoDbAction, DynamoDbV2Action
 from stepbridge.iot.rules.actions.http import HttpAction
@@ -50,11 +50,11 @@ __all__ = [
     "Action",
     "ActionError",
     "AwsCalls",
+    "BatchError",
     "Delivery",
     "FunctionInvoker",
     "HttpAction",
     "Publisher",
     "RefusedMemberError",
     "RuleServices",
-    "error_message",
 ]

@@ -183,15 +183,14 @@ class Action:
         """What is acted on, as error messages put it after the action's name."""
         return f"{self.target_label}: {self.target.text}"
 
-
-def error_message(action: Action, delivery: Delivery, error: AwsError | ActionError) -> str:
-    """The failure as AWS words it (developerguide/rule-error-handling.html)."""
-    if isinstance(error, AwsError):
-        reason = f"{error.message} (Service: {action.service}; Status Code: {error.status or 400}; "
-        reason += f"Error Code: {error.code}; Request ID: {delivery.message.trace_id or 'n/a'})"
-    else:
-        reason = str(error)
-    return (
-        f"{action.failure}. The error received was {reason}. "
-        f"Message arrived on: {delivery.message.topic}, Action: {action.name}, {action.details()}"
-    )
+    def error_message(self, delivery: Delivery, error: AwsError | ActionError) -> str:
+        """The failure as AWS words it (developerguide/rule-error-handling.html)."""
+        if isinstance(error, AwsError):
+            reason = f"{error.message} (Service: {self.service}; Status Code: {error.status or 400}; "
+            reason += f"Error Code: {error.code}; Request ID: {delivery.message.trace_id or 'n/a'})"
+        else:
+            reason = str(error)
+        return (
+            f"{self.failure}. The error received was {reason}. "
+            f"Message arrived on: {delivery.message.topic}, Action: {self.name}, {self.details()}"
+        )

@@ -1,12 +1,10 @@
 """http: posts the output to a URL (developerguide/https-rule-action.html)."""
 
-import asyncio
-import http.client
-import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+from functools import partial
 
+from stepbridge.api.errors import AwsError
+from stepbridge.clock import Clock
 from stepbridge.iot.rules.actions.base import (
     Action,
     ActionError,
@@ -15,63 +13,13 @@ from stepbridge.iot.rules.actions.base import (
     RefusedMemberError,
     TemplateCompiler,
 )
+from stepbridge.iot.rules.actions.batches import Batches
+from stepbridge.iot.rules.actions.http_client import SECONDS, HttpConnection, url_fault
 from stepbridge.iot.rules.sql import UNDEFINED
+from stepbridge.iot.rules.sql.values import json_text
 
-# "The total timeout": everything, retries included, takes at most 3 seconds.
-_SECONDS = 3.0
 _ATTEMPTS = 3
 _RETRIED = (429, *range(500, 600))
-_MAX_ANSWER = 16_384
-_LOCAL = ("localhost", "127.0.0.1", "::1", "host.docker.internal")
-
-
-def url_fault(url: str) -> str | None:
-    """What is wrong with the URL of an endpoint, or None.
-
-    AWS takes HTTPS only.  Plain HTTP is taken here for this machine, which AWS cannot reach anyway.
-    """
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as error:
-        return str(error)
-    if not parts.hostname:
-        return "it names no host"
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOCAL):
-        return None
-    return "it does not begin with https://"
-
-
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """The status of an answer, and whether it was short enough to be read."""
-
-    status: int
-    is_too_long: bool
-
-
-async def post(url: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
-    """POST.  Raises OSError if there is no answer."""
-    return await asyncio.to_thread(_post, url, body, headers)
-
-
-def _post(url: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    connection = (
-        http.client.HTTPSConnection(host, parts.port, timeout=_SECONDS, context=ssl.create_default_context())
-        if parts.scheme == "https"
-        else http.client.HTTPConnection(host, parts.port, timeout=_SECONDS)
-    )
-    try:
-        target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
-        connection.request("POST", target, body, dict(headers))
-        answer = connection.getresponse()
-        return HttpAnswer(answer.status, len(answer.read(_MAX_ANSWER + 1)) > _MAX_ANSWER)
-    except http.client.HTTPException as error:
-        raise ConnectionError(str(error) or type(error).__name__) from error
-    finally:
-        connection.close()
 
 
 class HttpAction(Action):
@@ -79,52 +27,84 @@ class HttpAction(Action):
 
     name = "http"
     service = "HTTP"
-    failure = "Failed to send message to HTTP endpoint"
+    failure = "HttpAction failed to make a request to the specified endpoint"
     target_member = "url"
     target_label = "Url"
 
     def __init__(self, members: Members, compile_template: TemplateCompiler) -> None:
         super().__init__(members, compile_template)
-        for member, what in (("auth", "SigV4 authorization"), ("enableBatching", "batching")):
-            if members.get(member):
-                raise RefusedMemberError(member, f"{what} of the http action is not supported by stepbridge")
-        self.confirmation_url: str | None = members.get("confirmationUrl")
-        if self.confirmation_url is None:
-            if not self.target.is_constant:
-                raise RefusedMemberError("confirmationUrl", "a url with substitution templates needs a confirmationUrl")
-            self.confirmation_url = self.target.text
-        if fault := url_fault(self.confirmation_url):
+        if members.get("auth"):
+            raise RefusedMemberError("auth", "SigV4 authorization of the http action is not supported by stepbridge")
+        # Where a destination is created: nowhere if that is not known before there is a message.
+        self.confirmation_url = self._confirmation_url()
+        if self.confirmation_url is not None and (fault := url_fault(self.confirmation_url)):
             raise RefusedMemberError("url", f"{self.confirmation_url!r} is not the URL of an endpoint: {fault}")
         self._headers = [
             (header["key"], compile_template(header["value"], f"headers[{index}].value"))
             for index, header in enumerate(members.get("headers", []))
         ]
+        self.batches = Batches(members.get("batchConfig", {})) if members.get("enableBatching") else None
+
+    def _confirmation_url(self) -> str | None:
+        confirmation = self.optional_template("confirmationUrl")
+        if confirmation is None:
+            if not self.target.is_constant:
+                raise RefusedMemberError("confirmationUrl", "a url with substitution templates needs a confirmationUrl")
+            return self.target.text
+        if self.target.is_constant and confirmation.is_constant and not self.target.text.startswith(confirmation.text):
+            raise RefusedMemberError("url", f"{self.target.text!r} does not begin with the confirmationUrl")
+        return confirmation.text if confirmation.is_constant else None
 
     async def run(self, delivery: Delivery) -> Mapping[str, str]:
         """Raises ActionError for a URL without an enabled destination, and when the endpoint does not take it."""
         url = await delivery.text(self.target)
         if fault := url_fault(url):
-            raise ActionError(f"{url!r} is not the URL of an endpoint: {fault}")
+            raise ActionError(f"{url!r} is not the URL of an endpoint: {fault}.")
         if not delivery.destinations.is_enabled(url):
-            raise ActionError(f"there is no enabled topic rule destination for {url}")
-        is_json = delivery.output.value is not UNDEFINED
-        headers = {"Content-Type": "application/json" if is_json else "application/octet-stream"}
-        for name, template in self._headers:
-            headers[name] = await delivery.text(template)
-        await self._post(delivery, url, headers)
+            raise ActionError(f"There is no enabled topic rule destination for {url}.")
+        headers = await self._message_headers(delivery)
+        if self.batches is None:
+            await _post(delivery.clock, url, delivery.output.payload, headers)
+        else:
+            send = partial(_post, delivery.clock, url)
+            await self.batches.add(url, delivery.message.topic, _item(delivery), headers, delivery.clock, send)
         return {"Url": url}
 
-    async def _post(self, delivery: Delivery, url: str, headers: Mapping[str, str]) -> None:
-        end = delivery.clock.now() + _SECONDS
+    async def _message_headers(self, delivery: Delivery) -> dict[str, str]:
+        headers = {name: await delivery.text(template) for name, template in self._headers}
+        if not any(name.lower() == "content-type" for name in headers):
+            is_json = self.batches is not None or delivery.output.value is not UNDEFINED
+            headers["Content-Type"] = "application/json" if is_json else "application/octet-stream"
+        return headers
+
+    def error_message(self, delivery: Delivery, error: AwsError | ActionError) -> str:
+        """As in the example of developerguide/http_batching.html: it names no topic, for there may be several."""
+        return f"{self.failure}. {error}"
+
+
+def _item(delivery: Delivery) -> bytes:
+    """A message in a batch, which is a JSON array: text that is not JSON becomes a string."""
+    if delivery.output.value is UNDEFINED:
+        return json_text(delivery.payload_text()).encode()
+    return delivery.output.payload
+
+
+async def _post(clock: Clock, url: str, body: bytes, headers: Mapping[str, str]) -> None:
+    """Try up to three times.  Raises ActionError."""
+    end = clock.now() + SECONDS
+    connection = HttpConnection(url)
+    try:
         for attempt in range(_ATTEMPTS):
             try:
-                answer = await post(url, delivery.output.payload, headers)
+                answer = await connection.post(body, headers)
             except OSError as error:
-                raise ActionError(f"{url} did not answer: {error}") from error
+                raise ActionError(f"The request to {url} failed: {error}.") from error
             if answer.status < 300:
                 return
-            if answer.status not in _RETRIED or answer.is_too_long or delivery.clock.now() >= end:
+            if answer.status not in _RETRIED or not answer.may_be_followed or clock.now() >= end:
                 break
             if attempt < _ATTEMPTS - 1:
-                await delivery.clock.sleep(0.1)
-        raise ActionError(f"{url} answered with the status {answer.status}")
+                await clock.sleep(0.1)
+    finally:
+        await connection.close()
+    raise ActionError(f"StatusCode: {answer.status}. Reason: {answer.reason}.")
