@@ -205,7 +205,7 @@ def test_timestream(moto: MotoBackend) -> None:
 def test_the_engines_logs_are_in_cloudwatch(moto: MotoBackend) -> None:
     async def test(world: World) -> None:
         url = (await world.call("sqs", "CreateQueue", QueueName="logged"))["QueueUrl"]
-        await world.service.set_v2_logging_options(world.caller, {"roleArn": ROLE, "defaultLogLevel": "INFO"})
+        await world.service.set_v2_logging_options(world.caller, {"roleArn": ROLE, "defaultLogLevel": "DEBUG"})
         await world.create("SELECT * FROM 'a/+'", {"sqs": {"roleArn": ROLE, "queueUrl": url}})
         await world.publish({})
         events = (await world.call("logs", "FilterLogEvents", logGroupName="AWSIotLogsV2"))["events"]

@@ -345,8 +345,8 @@ def test_log_entries_are_those_of_aws(rules: Rules) -> None:
     written = [members for _, operation, members in rules.calls.made if operation == "PutLogEvents"]
     assert {members["logGroupName"] for members in written} == {"AWSIotLogsV2"}
     entries = [json.loads(event["message"]) for members in written for event in members["logEvents"]]
-    assert [entry["eventType"] for entry in entries] == ["RuleMatch", "StartingRuleExecution", "RuleExecution"]
-    assert entries[2] == {
+    assert [entry["eventType"] for entry in entries] == ["RuleMatch", "RuleExecution"]
+    assert entries[1] == {
         "timestamp": "2023-11-14 22:13:20.000",
         "logLevel": "INFO",
         "traceId": "t",
@@ -360,3 +360,42 @@ def test_log_entries_are_those_of_aws(rules: Rules) -> None:
         "resources": {"RepublishTopic": "b"},
         "principalId": "p",
     }
+
+
+def _entries(rules: Rules) -> list[dict[str, Any]]:
+    written = [members for _, operation, members in rules.calls.made if operation == "PutLogEvents"]
+    return [json.loads(event["message"]) for members in written for event in members["logEvents"]]
+
+
+def test_everything_is_logged_at_its_level(rules: Rules) -> None:
+    rules.functions.answer = SimpleNamespace(payload=b"1", function_error=None)
+    rules.calls.answers["GetThingShadow"] = lambda **_: _refuse()
+
+    def _refuse() -> dict[str, Any]:
+        raise AwsError("ResourceNotFoundException", "No shadow exists with name: 't'", status=404)
+
+    async def test() -> None:
+        await rules.service.set_v2_logging_options(rules.caller, {"roleArn": ROLE, "defaultLogLevel": "DEBUG"})
+        await rules.create("r", f"SELECT aws_lambda('{FUNCTION}', 1) AS x FROM 'a'", republish("b/#"))
+        await rules.create("s", f"SELECT get_thing_shadow('t', '{ROLE}') AS x FROM 'b'", republish("c"))
+        await rules.publish("a", {}, client_id="c", trace_id="t")
+        await rules.publish("b", {}, client_id="c")
+        await rules.publish("$aws/rules/nosuch/x", {}, client_id="c")
+
+    run(test)
+    entries = _entries(rules)
+    told = [(one["logLevel"], one["status"], one["eventType"], one.get("ruleAction")) for one in entries]
+    assert told == [
+        ("DEBUG", "Success", "FunctionExecution", "AwsLambda"),
+        ("INFO", "Success", "RuleMatch", None),
+        ("DEBUG", "Success", "StartingRuleExecution", "RepublishAction"),
+        ("ERROR", "Failure", "RuleExecution", "RepublishAction"),
+        ("ERROR", "Failure", "FunctionExecution", "GetThingShadow"),
+        ("ERROR", "Failure", "RuleExecution", None),
+        ("ERROR", "Failure", "RuleNotFound", None),
+    ]
+    assert entries[0]["clientId"] == "N/A"
+    assert entries[3]["details"].startswith("Failed to republish to topic. The error received was ")
+    assert entries[4]["details"] == "get_thing_shadow: No shadow exists with name: 't' (ResourceNotFoundException)"
+    assert (entries[6]["reason"], entries[6]["details"]) == ("RuleNotFound", "Rule nosuch not found")
+    assert (entries[6]["topicName"], entries[6]["ruleName"]) == ("$aws/rules/nosuch/x", "nosuch")

@@ -36,6 +36,7 @@ from stepbridge.iot.rules.sql import (
     Output,
     SqlError,
     TopicTrie,
+    Value,
 )
 from stepbridge.iot.rules.sql.values import json_text
 from stepbridge.settings import Settings
@@ -195,7 +196,8 @@ class RulesEngine:
         if rule is None or rule.is_disabled:
             what = "is disabled" if rule else "does not exist"
             self._emit("rule-not-found", f"{message.topic}: the rule {name} {what}", name, message)
-            self.logs.write("ERROR", "RuleNotFound", name, message)
+            details = {"reason": "RuleNotFound", "details": f"Rule {name} not found"}
+            self.logs.write("ERROR", "RuleNotFound", name, message, details)
             return []
         return [rule]
 
@@ -239,7 +241,8 @@ class RulesEngine:
         if len(self._waiting) >= MAX_WAITING:
             text = f"{job.rule.name}: dropped a message on {job.message.topic}, {MAX_WAITING} others wait"
             self._emit("throttled", text, job.rule.name, job.message)
-            self.logs.write("ERROR", "RuleMessageThrottled", job.rule.name, job.message)
+            details = {"reason": "RuleExecutionThrottled", "details": f"Message for Rule {job.rule.name} throttled"}
+            self.logs.write("ERROR", "RuleMessageThrottled", job.rule.name, job.message, details)
             self._done(job.row)
             return
         self._waiting.append(job)
@@ -273,7 +276,9 @@ class RulesEngine:
         arn = self.arn(rule.name)
 
         async def resolve(evaluation: Evaluation, call: ExternalCall) -> None:
-            evaluation.answer(call, await self._external.answer(call, arn, evaluation.version))
+            answer = await self._external.answer(call, arn, evaluation.version)
+            self._log_function(rule, message, call, answer)
+            evaluation.answer(call, answer)
 
         while isinstance(outcome, ExternalCall):
             await resolve(job.evaluation, outcome)
@@ -312,10 +317,15 @@ class RulesEngine:
             details = {"details": outcome.message}
             self.logs.write("ERROR", "RuleExecution", rule.name, message, details)
 
+    def _log_function(self, rule: Rule, message: Message, call: ExternalCall, answer: Value | Failed) -> None:
+        failure = {"details": answer.message} if isinstance(answer, Failed) else {}
+        details = {"clientId": "N/A", "ruleAction": _function_name(call.function), **failure}
+        self.logs.write("ERROR" if failure else "DEBUG", "FunctionExecution", rule.name, message, details)
+
     async def _act(self, action: Action, delivery: Delivery) -> Failure | None:
         """Carry out one action; its failure, or None if it is done."""
         name, message = delivery.rule_name, delivery.message
-        self.logs.write("INFO", "StartingRuleExecution", name, message, {"ruleAction": action.log_name})
+        self.logs.write("DEBUG", "StartingRuleExecution", name, message, {"ruleAction": action.log_name})
         try:
             resources = await self._attempt(action, delivery)
         except (AwsError, ActionError) as error:
@@ -360,6 +370,11 @@ def _mqtt5(properties: MessageProperties) -> Mqtt5Properties:
 
 
 _FORMAT_INDICATORS = {True: "UTF8_DATA", False: "UNSPECIFIED_BYTES"}
+
+
+def _function_name(function: str) -> str:
+    """A function as the entries of the log name it: get_thing_shadow is GetThingShadow."""
+    return "".join(part.capitalize() for part in function.split("_"))
 
 
 def _is_transient(error: AwsError) -> bool:
