@@ -107,6 +107,18 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], bool]] = 
         True,
     ),
     (
+        "AWS::Lambda::LayerVersionPermission",
+        {"LayerVersionArn": {"Ref": "L"}, "Action": "lambda:GetLayerVersion", "Principal": "*"},
+        {"LayerVersionArn": {"Ref": "L"}, "Action": "lambda:GetLayerVersion", "Principal": "210987654321"},
+        {
+            "L": {
+                "Type": "AWS::Lambda::LayerVersion",
+                "Properties": {"Content": {"S3Bucket": BUCKET, "S3Key": "layer.zip"}},
+            }
+        },
+        True,
+    ),
+    (
         "AWS::Lambda::EventSourceMapping",
         {"FunctionName": {"Ref": "F"}, "EventSourceArn": {"Fn::GetAtt": ["Q", "Arn"]}, "BatchSize": 5},
         {

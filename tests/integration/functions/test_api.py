@@ -1,6 +1,7 @@
 """The Lambda API but for invocations: what it keeps, and what it refuses in which words."""
 
 import asyncio
+import json
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,8 @@ def test_resource_policies(emulator: Lambda) -> None:
         assert message.startswith("The statement id (s) provided already exists. Please provide a new statement id")
         policy = (await emulator.call("get_policy", FunctionName="f"))["Policy"]
         assert policy == f'{{"Version":"2012-10-17","Id":"default","Statement":[{added["Statement"]}]}}'
+        latest = emulator.call("add_permission", FunctionName="f", Qualifier="$LATEST", **permission)
+        assert (await refusal(latest))[1] == "We currently do not support adding policies for $LATEST."
         await emulator.call("remove_permission", FunctionName="f", StatementId="s")
         assert await refusal(emulator.call("remove_permission", FunctionName="f", StatementId="s")) == (
             "ResourceNotFoundException",
@@ -240,5 +243,38 @@ def test_functions_are_there_after_a_restart(tmp_path: Path) -> None:
         assert await after.invoke("f") == 8
         await after.service.stop()
         after.store.close()
+
+    asyncio.run(scenario())
+
+
+def test_permissions_of_layers(emulator: Lambda) -> None:
+    async def scenario() -> None:
+        content = {"ZipFile": archive({"python/layered.py": "VALUE = 1"})}
+        await emulator.call("publish_layer_version", LayerName="shared", Content=content)
+        version = {"LayerName": "shared", "VersionNumber": 1}
+        permission = {"StatementId": "all", "Action": "lambda:GetLayerVersion", "Principal": "*"}
+        added = await emulator.call("add_layer_version_permission", **version, **permission)
+        assert json.loads(added["Statement"]) == {
+            "Sid": "all",
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": "lambda:GetLayerVersion",
+            "Resource": "arn:aws:lambda:us-east-1:123456789012:layer:shared:1",
+        }
+        again = emulator.call("add_layer_version_permission", **version, **permission)
+        assert (await refusal(again))[0] == "ResourceConflictException"
+        policy = await emulator.call("get_layer_version_policy", **version)
+        assert json.loads(policy["Policy"])["Statement"] == [json.loads(added["Statement"])]
+        stale = emulator.call("remove_layer_version_permission", **version, StatementId="all", RevisionId="other")
+        assert (await refusal(stale))[0] == "PreconditionFailedException"
+        await emulator.call("remove_layer_version_permission", **version, StatementId="all")
+        for gone in (
+            emulator.call("get_layer_version_policy", **version),
+            emulator.call("remove_layer_version_permission", **version, StatementId="all"),
+            emulator.call("add_layer_version_permission", **{**version, "VersionNumber": 2}, **permission),
+        ):
+            assert (await refusal(gone))[0] == "ResourceNotFoundException"
+        assert "Policy" not in await emulator.call("get_layer_version", **version)
+        await emulator.service.stop()
 
     asyncio.run(scenario())

@@ -404,6 +404,46 @@ def test_only_the_messages_reported_as_failed_come_again(collect: Any) -> None:
     wait_until(lambda: collector.left() == 0, "the deletion")
 
 
+def test_a_mapping_lets_through_what_its_filters_match(account: Account, collect: Any) -> None:
+    wanted = {"Filters": [{"Pattern": json.dumps({"body": {"kind": ["job"], "size": [{"numeric": ["<", 5]}]}})}]}
+    collector = collect("filtered", FilterCriteria=wanted)
+    collector.send('{"kind": "job", "size": 9}', "no JSON", '{"kind": "job", "size": 3}')
+    assert [record["body"] for record in collector.batches(1)[0]] == ['{"kind": "job", "size": 3}']
+    wait_until(lambda: collector.left() == 0, "the deletion of what was not wanted")
+    mapping = {"UUID": collector.mapping["UUID"]}
+    assert account.functions.get_event_source_mapping(**mapping)["FilterCriteria"] == wanted
+    bad = {"Filters": [{"Pattern": '{"body": "job"}'}]}
+    assert account.refused(account.functions.update_event_source_mapping, **mapping, FilterCriteria=bad) == (
+        "InvalidParameterValueException",
+        'Invalid filter pattern definition: {"body": "job"}',
+    )
+    account.functions.update_event_source_mapping(**mapping, FilterCriteria={"Filters": []})
+    assert "FilterCriteria" not in account.functions.get_event_source_mapping(**mapping)
+    collector.send("no JSON")
+    assert collector.batches(1)[0][0]["body"] == "no JSON"
+
+
+def test_destinations_that_are_refused(account: Account, powerless: str) -> None:
+    put = account.functions.put_function_event_invoke_config
+    _, queue = account.queue("destination")
+
+    def said(function: str, destination: str) -> tuple[str, str]:
+        answer: tuple[str, str] = account.refused(
+            put, FunctionName=function, DestinationConfig={"OnFailure": {"Destination": destination}}
+        )
+        return answer
+
+    assert said(powerless, queue) == (
+        "InvalidParameterValueException",
+        f"The function's execution role does not have permissions to call SendMessage on {queue}",
+    )
+    account.function("sender", account.role("sender", allow(["sqs:SendMessage", "sns:Publish"])))
+    put(FunctionName="sender", DestinationConfig={"OnFailure": {"Destination": queue}})
+    for missing in (f"arn:aws:sqs:us-east-1:{ACCOUNT}:missing", f"arn:aws:sns:us-east-1:{ACCOUNT}:missing"):
+        assert said("sender", missing)[1] == f"The destination ARN {missing} is invalid."
+    assert said("sender", "arn:aws:s3:::bucket")[1].startswith("Destinations of s3 are not supported by stepbridge")
+
+
 def test_a_disabled_mapping_rests(account: Account, collect: Any) -> None:
     collector = collect("resting", Enabled=False)
     collector.send("later")

@@ -39,6 +39,20 @@ VIOLATIONS = [
     ),
     (
         "lambda",
+        "CreateFunction",
+        {
+            "FunctionName": "f",
+            "Role": "arn:aws:iam::123456789012:role/r",
+            "Code": {},
+            "Architectures": ["arm64", "x86_64"],
+        },
+        (
+            "1 validation error detected: Value '[arm64, x86_64]' at 'architectures' failed to satisfy constraint: "
+            "Member must have length less than or equal to 1"
+        ),
+    ),
+    (
+        "lambda",
         "Invoke",
         {"FunctionName": "f", "InvocationType": "Later"},
         (

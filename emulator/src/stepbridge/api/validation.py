@@ -94,6 +94,8 @@ _UNICODE_CLASSES = {
 
 def _violation(shape: Shape, value: Any, path: str, constraint: str) -> str:
     shown = "java.nio.HeapByteBuffer" if isinstance(value, bytes) else value
+    if isinstance(value, list):
+        shown = f"[{', '.join(map(str, value))}]"
     if getattr(shape, "metadata", {}).get("sensitive"):
         shown = "***"
     return f"Value '{shown}' at '{path}' failed to satisfy constraint: {constraint}"

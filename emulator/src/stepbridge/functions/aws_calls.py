@@ -41,6 +41,10 @@ class RoleCalls:
         await self.require(session, service, operation, members)
         return await self._calls.call(service, operation, **members)
 
+    async def call_unchecked(self, service: str, operation: str, **members: Any) -> dict[str, Any]:
+        """As `AwsCalls.call`, by Lambda itself."""
+        return await self._calls.call(service, operation, **members)
+
     async def require(self, session: RoleSession, service: str, operation: str, members: Mapping[str, Any]) -> None:
         """Raises AwsError unless `session` may make the call."""
         await self._permissions.require(session, operation_model(service, operation), members)

@@ -12,6 +12,7 @@ from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members
 from stepbridge.clock import Clock
 from stepbridge.functions.aws_calls import RoleCalls, function_session
+from stepbridge.functions.filters import FilterError, parse_filters
 from stepbridge.functions.invoker import Functions
 from stepbridge.functions.names import FunctionName
 from stepbridge.functions.pagination import page
@@ -31,12 +32,13 @@ _SCHEMA = [
     ) STRICT
     """
 ]
-_SETTINGS = ("BatchSize", "MaximumBatchingWindowInSeconds", "FunctionResponseTypes", "ScalingConfig")
+_SETTINGS = (
+    "BatchSize", "FilterCriteria", "FunctionResponseTypes", "MaximumBatchingWindowInSeconds", "ScalingConfig"
+)  # fmt: skip
 # Of other sources than queues, or not offered.
 _REFUSED = (
     "BisectBatchOnFunctionError",
     "DestinationConfig",
-    "FilterCriteria",
     "KMSKeyArn",
     "MaximumRecordAgeInSeconds",
     "MaximumRetryAttempts",
@@ -245,6 +247,12 @@ def _apply(mapping: Mapping, request: Members) -> None:
     for member in _SETTINGS:
         if member in request:
             mapping[member] = request[member]
+    if not mapping.get("FilterCriteria", {}).get("Filters"):  # an update takes filters away with none
+        mapping.pop("FilterCriteria", None)
+    try:
+        parse_filters(mapping.get("FilterCriteria", {}))
+    except FilterError as error:
+        raise invalid(str(error)) from None
     fifo = mapping["EventSourceArn"].endswith(".fifo")
     size, window = mapping["BatchSize"], mapping["MaximumBatchingWindowInSeconds"]
     if fifo and size > _MAX_FIFO_BATCH:

@@ -8,6 +8,7 @@ commands that a function starts.  Only who opens /opt/… by that name does not 
 """
 
 import json
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from stepbridge.api.service import Caller, Members
 from stepbridge.clock import Clock
 from stepbridge.functions.invoker import Functions
 from stepbridge.functions.pagination import page
-from stepbridge.functions.refusals import invalid, not_found
+from stepbridge.functions.refusals import conflict, invalid, not_found, revision_differs
 from stepbridge.settings import Settings
 from stepbridge.store import Store
 
@@ -85,6 +86,13 @@ class LayerRegistry:
         return {
             json.loads(row[0])["CodeSha256"] for row in self._store.query("SELECT document FROM lambda_layer_versions")
         }
+
+    def replace(self, name: str, document: LayerVersion) -> None:
+        """Change what is kept of a version."""
+        self._store.execute(
+            "UPDATE lambda_layer_versions SET document = ? WHERE name = ? AND version = ?",
+            (json.dumps(document), name, document["Version"]),
+        )
 
     def delete(self, name: str, version: int) -> None:
         self._store.execute("DELETE FROM lambda_layer_versions WHERE name = ? AND version = ?", (name, version))
@@ -172,6 +180,66 @@ class LayerOperations:
                 )
         return page("Layers", layers, request)
 
+    # Who may use a version: kept and shown, as all that calls is of the one account that owns it.
+
+    async def add_layer_version_permission(self, caller: Caller, request: Members) -> Members:
+        name, version, statements = self._statements(request)
+        self._check_layer_revision(version, request)
+        statement_id = request["StatementId"]
+        if statement_id in statements:
+            raise conflict(
+                f"The statement id ({statement_id}) provided already exists. Please provide a new statement id, or "
+                "remove the existing statement."
+            )
+        principal = request["Principal"]
+        statement: dict[str, Any] = {
+            "Sid": statement_id,
+            "Effect": "Allow",
+            "Principal": principal if principal == "*" else {"AWS": f"arn:aws:iam::{principal}:root"},
+            "Action": request["Action"],
+            "Resource": version["LayerVersionArn"],
+        }
+        if "OrganizationId" in request:
+            statement["Condition"] = {"StringEquals": {"aws:PrincipalOrgID": request["OrganizationId"]}}
+        await self._put_statements(name, version, {**statements, statement_id: statement})
+        return {"Statement": json.dumps(statement, separators=(",", ":")), "RevisionId": version["PolicyRevision"]}
+
+    async def remove_layer_version_permission(self, caller: Caller, request: Members) -> Members:
+        name, version, statements = self._statements(request)
+        self._check_layer_revision(version, request)
+        if request["StatementId"] not in statements:
+            raise not_found(f"Statement {request['StatementId']} is not found in resource policy.")
+        kept = {key: statement for key, statement in statements.items() if key != request["StatementId"]}
+        await self._put_statements(name, version, kept)
+        return {}
+
+    async def get_layer_version_policy(self, caller: Caller, request: Members) -> Members:
+        _, version, statements = self._statements(request)
+        if not statements:
+            raise not_found("No policy is associated with the given resource.")
+        document = {"Version": "2012-10-17", "Id": "default", "Statement": list(statements.values())}
+        return {"Policy": json.dumps(document, separators=(",", ":")), "RevisionId": version["PolicyRevision"]}
+
+    def _statements(self, request: Members) -> tuple[str, LayerVersion, dict[str, Any]]:
+        """The name, the version and the statements of its policy, by their ids.  Raises ResourceNotFoundException."""
+        name = self._layer_name(request["LayerName"])
+        version = self._layers.find(name, request["VersionNumber"])
+        if version is None:
+            arn = f"{self._layers.arn(name)}:{request['VersionNumber']}"
+            raise not_found(f"Layer version {arn} does not exist.")
+        return name, version, version.get("Policy", {})
+
+    async def _put_statements(self, name: str, version: LayerVersion, statements: dict[str, Any]) -> None:
+        version["Policy"] = statements
+        version["PolicyRevision"] = str(uuid.uuid4())
+        self._layers.replace(name, version)
+        await self._store.committed()
+
+    @staticmethod
+    def _check_layer_revision(version: LayerVersion, request: Members) -> None:
+        if request.get("RevisionId", version.get("PolicyRevision")) != version.get("PolicyRevision"):
+            raise revision_differs()
+
     async def delete_layer_version(self, caller: Caller, request: Members) -> Members:
         self._layers.delete(self._layer_name(request["LayerName"]), request["VersionNumber"])
         await self._store.committed()
@@ -197,7 +265,8 @@ class LayerOperations:
 
 
 def _listed(version: LayerVersion) -> dict[str, Any]:
-    return {name: value for name, value in version.items() if name not in ("CodeSha256", "CodeSize")}
+    hidden = ("CodeSha256", "CodeSize", "Policy", "PolicyRevision")
+    return {name: value for name, value in version.items() if name not in hidden}
 
 
 def _fits(version: LayerVersion, request: Members) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from stepbridge.api.errors import AwsError
 from stepbridge.clock import Clock, Timer
 from stepbridge.functions.aws_calls import function_session
+from stepbridge.functions.filters import matches, parse_filters
 from stepbridge.functions.invoker import Functions
 from stepbridge.settings import Settings
 from stepbridge.trace import Trace
@@ -41,6 +42,7 @@ class QueuePoller:
         self._size: int = mapping["BatchSize"]
         self._window: float = mapping["MaximumBatchingWindowInSeconds"]
         self._partial_failures = "ReportBatchItemFailures" in mapping.get("FunctionResponseTypes", [])
+        self._filters = parse_filters(mapping.get("FilterCriteria", {}))
         self._at_once: int = mapping.get("ScalingConfig", {}).get("MaximumConcurrency") or _BATCHES_AT_ONCE
         self._url = queue_url(self.queue_arn)
         self._functions = functions
@@ -86,6 +88,9 @@ class QueuePoller:
             if not batch:
                 await self._sleep(_LONG_POLL)
                 continue
+            batch = await self._wanted(batch)
+            if not batch:
+                continue
             await self._fill(batch)
             task = asyncio.get_running_loop().create_task(self._invoke(batch))
             self._batches.add(task)
@@ -100,10 +105,31 @@ class QueuePoller:
         while len(batch) < self._size and size < _MAX_PAYLOAD and (left := ends - self._clock.now()) > 0:
             self._wake.clear()
             more = await self._receive(min(self._size - len(batch), _RECEIVED_AT_ONCE))
-            batch += more
-            size += sum(len(message["Body"]) for message in more)
+            wanted = await self._wanted(more)
+            batch += wanted
+            size += sum(len(message["Body"]) for message in wanted)
             if not more:
                 await self._sleep(left)
+
+    async def _wanted(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those of `messages` that pass the filters; the others are deleted, as Lambda does."""
+        wanted = [message for message in messages if matches(self._filters, self._record(message))]
+        unwanted = [message for message in messages if message not in wanted]
+        if unwanted:
+            try:
+                await self._delete(unwanted)
+            except AwsError as error:  # they come again
+                text = f"Messages of {self.queue_arn} that {self._function} filters out stay there: {error.message}"
+                self._trace.emit("lambda", "event-source-failed", text, queue=self.queue_arn, function=self._function)
+        return wanted
+
+    async def _delete(self, messages: list[dict[str, Any]]) -> None:
+        for start in range(0, len(messages), _RECEIVED_AT_ONCE):
+            entries = [
+                {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
+                for number, message in enumerate(messages[start : start + _RECEIVED_AT_ONCE])
+            ]
+            await self._call("DeleteMessageBatch", Entries=entries)
 
     async def _sleep(self, seconds: float) -> None:
         """Until a message comes, at most `seconds`."""
@@ -140,12 +166,7 @@ class QueuePoller:
             if failed is None:
                 failed = {message["MessageId"] for message in batch}
             done = [message for message in batch if message["MessageId"] not in failed]
-            for start in range(0, len(done), _RECEIVED_AT_ONCE):
-                entries = [
-                    {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
-                    for number, message in enumerate(done[start : start + _RECEIVED_AT_ONCE])
-                ]
-                await self._call("DeleteMessageBatch", Entries=entries)
+            await self._delete(done)
             if not failed:
                 return
             told = f"{len(failed)} of {len(batch)} messages of {self.queue_arn} come again: the function failed them"

@@ -207,6 +207,8 @@ class LambdaService(VersionOperations, LayerOperations, EventSourceOperations, S
         name = self._name(request)
         require_function(self._registry, name)
         qualifier = name.qualifier or ""
+        if qualifier == LATEST:
+            raise invalid("We currently do not support adding policies for $LATEST.")
         statements = self._registry.statements(name.name, qualifier)
         self._check_policy_revision(name, request)
         if request["StatementId"] in statements:

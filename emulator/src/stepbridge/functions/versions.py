@@ -6,6 +6,8 @@ from typing import Any
 from stepbridge.api.service import Caller, Members
 from stepbridge.clock import Clock
 from stepbridge.functions import configuration as configurations
+from stepbridge.functions.aws_calls import function_session
+from stepbridge.functions.destinations import check_destination
 from stepbridge.functions.invoker import Functions
 from stepbridge.functions.names import LATEST, FunctionName
 from stepbridge.functions.pagination import page
@@ -179,12 +181,16 @@ class VersionOperations:
 
     async def _put_event_invoke_config(self, request: Members, base: dict[str, Any]) -> Members:
         name = self.functions.name(request["FunctionName"], request.get("Qualifier"))
-        self._registry.resolve(name)
+        configuration = self._registry.resolve(name)
         qualifier = name.qualifier or LATEST
         members = ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")
         given = {member: request[member] for member in members if member in request}
         if not given:
             raise invalid("You must specify at least one of error handling or destination setting.")
+        session = function_session(configuration["Role"], configuration["FunctionArn"])
+        for destination in given.get("DestinationConfig", {}).values():
+            if "Destination" in destination:
+                await check_destination(self.functions.role_calls, session, destination["Destination"])
         new = {
             "DestinationConfig": {"OnSuccess": {}, "OnFailure": {}},
             **base,

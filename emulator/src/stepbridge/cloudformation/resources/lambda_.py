@@ -352,4 +352,42 @@ class LayerVersion(ResourceType):
         await self.call("DeleteLayerVersion", LayerName=layer, VersionNumber=int(version))
 
 
-TYPES = (Alias, EventInvokeConfig, EventSourceMapping, Function, LayerVersion, Permission, Version)
+class LayerVersionPermission(ResourceType):
+    """AWS::Lambda::LayerVersionPermission.  Any change is a new statement."""
+
+    type_name = "AWS::Lambda::LayerVersionPermission"
+    service = "lambda"
+    properties: ClassVar[Mapping[str, Property]] = {
+        **shaped("AddLayerVersionPermission", "Action", "Principal", required=True, replace=True),
+        **shaped("AddLayerVersionPermission", "OrganizationId", replace=True),
+        "LayerVersionArn": Property(kind=Kind.TEXT, required=True, replace=True),
+    }
+    attributes = frozenset({"Id"})
+
+    async def create(self, properties: Properties) -> Made:
+        statement_id = self.generated_name(100)
+        await self.call(
+            "AddLayerVersionPermission",
+            StatementId=statement_id,
+            **_layer_version(properties["LayerVersionArn"]),
+            **self.members(properties),
+        )
+        return Made(f"{properties['LayerVersionArn']}#{statement_id}", {"Id": statement_id})
+
+    async def update(self, made: Made, old: Properties, new: Properties) -> Made:
+        return made
+
+    async def delete(self, made: Made, properties: Properties) -> None:
+        statement_id = made.attributes["Id"]
+        layer_version = _layer_version(properties["LayerVersionArn"])
+        await self.call_unless_gone("RemoveLayerVersionPermission", StatementId=statement_id, **layer_version)
+
+
+def _layer_version(arn: str) -> dict[str, Any]:
+    layer, _, version = arn.rpartition(":")
+    return {"LayerName": layer, "VersionNumber": int(version) if version.isdecimal() else 0}
+
+
+TYPES = (
+    Alias, EventInvokeConfig, EventSourceMapping, Function, LayerVersion, LayerVersionPermission, Permission, Version
+)  # fmt: skip
