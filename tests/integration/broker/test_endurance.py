@@ -1,11 +1,15 @@
 """Clients that fall silent, that do not read, that hang up in the middle: the gateway outlives them all."""
 
+import asyncio
+import gc
 import socket
 from typing import Any
 
 import pytest
 
 from stepbridge.clock import ManualClock
+from stepbridge.iot.broker.connection import DeviceConnection
+from stepbridge.iot.broker.tls import TlsConnection
 from stepbridge.iot.mqtt import packets as p
 from stepbridge.iot.mqtt.codec import encode
 
@@ -102,6 +106,31 @@ def test_a_client_that_does_not_close_is_cut_off(world: Any, clock: ManualClock)
     assert world.call(connections()) == 1
     advance(world, clock, 12)
     assert world.call(connections()) == 0
+
+
+def test_who_has_gone_leaves_nothing_behind(world: Any) -> None:
+    def kept() -> int:
+        gc.collect()
+        return sum(isinstance(each, DeviceConnection | TlsConnection) for each in gc.get_objects())
+
+    async def now() -> int:
+        return kept()
+
+    async def until(count: int) -> None:
+        while kept() > count:
+            await asyncio.sleep(0.01)
+
+    stays = world.connected("stays")
+    before = world.call(now())
+    for number in range(20):
+        client = world.connected(f"goes-{number}", keep_alive=1200)
+        if number % 2:
+            client.send(p.Disconnect())
+            assert client.receive() is None
+        client.close()
+    world.call(asyncio.wait_for(until(before), 10))
+    stays.send(p.Pingreq())
+    assert stays.receive() == p.Pingresp()
 
 
 def test_garbage_instead_of_tls(world: Any) -> None:

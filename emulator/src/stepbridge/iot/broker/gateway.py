@@ -122,6 +122,7 @@ class Gateway:
 
     def leave(self, guest: Entrance | HttpsConnection) -> None:
         self._guests.discard(guest)
+        self.wheel.forget(guest)
 
     def add(self, connection: DeviceConnection) -> None:
         self._connections.add(connection)
@@ -129,6 +130,7 @@ class Gateway:
 
     def remove(self, connection: DeviceConnection) -> None:
         self._connections.discard(connection)
+        self.wheel.forget(connection)
 
     def take_over(self, client_id: str, connection: DeviceConnection) -> None:
         """The newest connection with a client id wins (MQTT-3.1.4-3)."""

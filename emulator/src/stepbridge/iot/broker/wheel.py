@@ -25,6 +25,7 @@ class TimerWheel:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._buckets: dict[int, set[Perishable]] = {}
+        self._second_of: dict[Perishable, int] = {}  # the bucket that each is in
         self._timer: Timer | None = None
         self._timer_second = 0
 
@@ -33,12 +34,25 @@ class TimerWheel:
         deadline = item.deadline
         if deadline is None:
             return
-        second = int(deadline) + 1
+        self.forget(item)
+        second = self._second_of[item] = int(deadline) + 1
         self._buckets.setdefault(second, set()).add(item)
         self._wake_at(second)
 
+    def forget(self, item: Perishable) -> None:
+        """Keep nothing of `item`, which may have been watched.
+
+        Its deadline may be half an hour away, and who connects and goes must not leave that much behind.
+        """
+        second = self._second_of.pop(item, None)
+        if second is not None and (bucket := self._buckets.get(second)) is not None:
+            bucket.discard(item)
+            if not bucket:
+                del self._buckets[second]
+
     def stop(self) -> None:
         self._buckets.clear()
+        self._second_of.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -55,7 +69,9 @@ class TimerWheel:
         self._timer = None
         now = self._clock.now()
         for second in sorted(each for each in self._buckets if each <= now):
-            for item in self._buckets.pop(second):
+            for item in self._buckets.pop(second, ()):
+                if self._second_of.pop(item, None) is None:
+                    continue  # forgotten when another fell due
                 deadline = item.deadline
                 if deadline is not None and deadline <= now:
                     item.fall_due()
