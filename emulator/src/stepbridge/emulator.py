@@ -92,7 +92,8 @@ class Emulator:
     async def start(self) -> None:
         """Return when all endpoints are ready.
 
-        Raises OSError if an address cannot be listened on, RuntimeError if the data directory is of a newer version.
+        Raises OSError if an address cannot be listened on, RuntimeError if the data directory is of a newer version,
+        or of another account or region.
         A port that is taken is replaced by a free one; `endpoints` tells which.
         """
         try:
@@ -111,6 +112,7 @@ class Emulator:
         self._log_to_file()
         store = Store(None if settings.memory else settings.data_dir / "stepbridge.sqlite", fsync=settings.fsync)
         self._exit.callback(store.close)
+        await self._own(store)
         dispatcher = Dispatcher()
         moto = MotoBackend(settings.account)
         self._exit.callback(moto.close)
@@ -201,6 +203,21 @@ class Emulator:
         self._exit.push_async_callback(server.stop)
         self._exit.callback(api.close)
         self._exit.push_async_callback(lambda_service.drain)  # before anything that functions call is gone
+
+    async def _own(self, store: Store) -> None:
+        """Take the database for this account and region: what is in it has ARNs of those, and would not be found."""
+        wanted = (self.settings.account, self.settings.region)
+        store.migrate("owner", ["CREATE TABLE owner (account TEXT NOT NULL, region TEXT NOT NULL) STRICT"])
+        row = store.query_one("SELECT account, region FROM owner")
+        if row is None:
+            store.execute("INSERT INTO owner VALUES (?, ?)", wanted)
+            await store.committed()
+        elif tuple(row) != wanted:
+            account, region = row
+            raise RuntimeError(
+                f"the data directory {self.settings.data_dir} is that of account {account} in {region}, not of "
+                f"{wanted[0]} in {wanted[1]}: start with --account {account} --region {region}, or another --data-dir"
+            )
 
     def _local_integrations(
         self, local: LocalOptions, store: Store, dispatcher: Dispatcher, moto: MotoBackend, functions: LambdaInvoker

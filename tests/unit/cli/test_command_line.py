@@ -89,7 +89,12 @@ def test_help_teaches_by_example(stepbridge: Stepbridge, arguments: list[str], l
             {},
             "The endpoint http://127.0.0.1:port is not",
         ),
+        (["run", "--data-dir", "other"], {"AWS_ENDPOINT_URL": NOBODY}, "No emulator runs on the data directory other:"),
+        (["run"], {"AWS_ENDPOINT_URL": ""}, "No emulator runs on the data directory .stepbridge:"),
         (["run", "--input", "{a: 1}"], {}, "The input is not JSON"),
+        (["up", "--memory", "--ready-file", "."], {}, "The ready file . cannot be written: name a file"),
+        (["up", "--memory", "--ready-file", "file/in/file"], {}, "The ready file file/in/file cannot be written: "),
+        (["up", "--memory", "--watch", "nowhere"], {}, "There is no template at nowhere."),
         (["run", "--input", "@nowhere.json"], {}, "The input cannot be read from nowhere.json"),
     ],
 )
@@ -100,6 +105,7 @@ def test_what_cannot_be_done_is_one_sentence(
     environment: dict[str, str],
     sentence: str,
 ) -> None:
+    Path("file").touch()
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     result = stepbridge(*arguments)
@@ -115,6 +121,10 @@ def test_what_cannot_be_done_is_one_sentence(
         (["up", "--port", "70000"], "--port"),
         (["device", "create", "thing"], "--out"),
         (["deploy", ".", "--parameter", "WorkerTopic"], "'WorkerTopic' is not KEY=VALUE"),
+        (["up", "--host", "192.0.2.1"], "--host: '192.0.2.1' is no address that this machine can listen on"),
+        (["up", "--mqtt-host", "a..b"], "--mqtt-host: 'a..b' is no address that this machine can listen on"),
+        (["up", "--hostname", "two words"], "--hostname: 'two words' is not a host's name"),
+        (["up", "--region", "moon"], "--region: 'moon' is not a region's name"),
     ],
 )
 def test_a_mistake_in_the_command_is_told_as_such(stepbridge: Stepbridge, arguments: list[str], text: str) -> None:
@@ -128,6 +138,23 @@ def test_version_as_a_process() -> None:
     command = [sys.executable, "-m", "stepbridge", "version"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     assert result.stdout == f"stepbridge {__version__}\n"
+
+
+def test_ctrl_c_before_the_command_is_read_leaves_no_traceback() -> None:
+    code = """
+import sys
+from stepbridge.cli import main
+
+class Interrupted:
+    def find_spec(self, name, path, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupted())
+main()
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
 
 
 def test_a_second_emulator_on_the_same_data_directory_is_refused(stepbridge: Stepbridge, tmp_path: Path) -> None:

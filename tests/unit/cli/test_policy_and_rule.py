@@ -182,10 +182,18 @@ EXPLAIN = ["policy", "explain", "--policy", "policy.json", "--action", "a", "--r
 @pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
     [
-        (["policy", "test", "--cases", "no.json"], 1, "The cases cannot be read: no.json: No such file or directory."),
+        (
+            ["policy", "test", "--cases", "no.json"],
+            1,
+            "The cases cannot be read from no.json: No such file or directory.",
+        ),
         (["policy", "test", "--cases", "empty"], 1, "There is no .json file in the folder empty."),
         (["policy", "test", "--cases", "bad.json"], 1, "bad.json: not JSON: Expecting value at line 2, column 3."),
-        (["policy", "test", "--cases", "latin.json"], 1, "The cases cannot be read: latin.json is not text in UTF-8."),
+        (
+            ["policy", "test", "--cases", "latin.json"],
+            1,
+            "The cases cannot be read from latin.json: it is not text in UTF-8.",
+        ),
         (["policy", "test", "--cases", "deep.json"], 1, "deep.json: nested too deeply."),
         (["policy", "test", "--cases", "object.json"], 1, "object.json: the file must hold a JSON list of cases."),
         (
@@ -245,7 +253,7 @@ EXPLAIN = ["policy", "explain", "--policy", "policy.json", "--action", "a", "--r
             1,
             "The payload cannot be",
         ),
-        (["rule", "test", "--sql", "@no", *MESSAGE], 1, "The statement cannot be read: no: No such file"),
+        (["rule", "test", "--sql", "@no", *MESSAGE], 1, "The statement cannot be read from no: No such file"),
         (
             ["rule", "test", "--sql-version", "1", "--sql", "SELECT * FROM 'a'", *MESSAGE],
             1,

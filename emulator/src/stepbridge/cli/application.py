@@ -44,7 +44,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 device = typer.Typer(help="Devices: what a worker needs to connect.", no_args_is_help=True, rich_markup_mode=None)
 policy = typer.Typer(help="AWS IoT policies: try and explain them.", no_args_is_help=True, rich_markup_mode=None)

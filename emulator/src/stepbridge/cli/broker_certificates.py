@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from stepbridge.cli.errors import CommandError
+from stepbridge.cli.errors import CommandError, reason
 
 
 def broker_certificates(
@@ -29,5 +29,5 @@ def broker_certificates(
     try:
         made = make_broker_certificates(server, client, hostname or (), key_mode=0o640 if group_readable else 0o600)
     except OSError as error:
-        raise CommandError(f"The certificates cannot be written: {error}.") from None
+        raise CommandError(f"The certificates cannot be written to {error.filename}: {reason(error)}.") from None
     print(f"{'Made' if made else 'There are'} certificates in {server} and {client}")

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 import typer
 
 from stepbridge.api.client import emulator_client
-from stepbridge.cli.errors import CommandError
+from stepbridge.cli.errors import CommandError, reason
 
 DEFAULT_DATA_DIR = Path(".stepbridge")
 # Where `stepbridge up` leaves its endpoints for the other commands, inside its data directory.
@@ -23,12 +24,11 @@ EndpointOption = Annotated[
     typer.Option(
         "--endpoint",
         metavar="URL",
-        envvar="AWS_ENDPOINT_URL",
-        help="The emulator's URL.  Default: the emulator that runs on the data directory.",
+        help="The emulator's URL.  Default: what AWS_ENDPOINT_URL says, or else the emulator that runs on .stepbridge.",
     ),
 ]
 DataDirOption = Annotated[
-    Path, typer.Option("--data-dir", metavar="DIR", help="The data directory of the emulator to talk to.")
+    Path | None, typer.Option("--data-dir", metavar="DIR", help="The data directory of the emulator to talk to.")
 ]
 
 
@@ -43,19 +43,28 @@ class Connection:
     account: str
 
     def root_ca_pem(self) -> bytes:
-        """The certificate that devices trust.  Raises OSError if the emulator does not answer."""
-        with contextlib.closing(connect(self.url, timeout=5)) as connection:
-            connection.request("GET", "/_stepbridge/root-ca.pem")
-            return connection.getresponse().read()
+        """The certificate that devices trust.  Raises CommandError if the emulator does not answer."""
+        try:
+            with contextlib.closing(connect(self.url, timeout=5)) as connection:
+                connection.request("GET", "/_stepbridge/root-ca.pem")
+                return connection.getresponse().read()
+        except (OSError, http.client.HTTPException) as error:
+            raise CommandError(f"The emulator at {self.url} does not answer any more: {reason(error)}.") from None
 
     def client(self, service: str) -> Any:
         """A botocore client of the emulator.  Nothing of the user's AWS configuration or proxies is used."""
         return emulator_client(service, self.url, self.region)
 
 
-def find_emulator(endpoint: str | None, data_dir: Path) -> Connection:
-    """The emulator at `endpoint`, or the one that runs on `data_dir`.  Raises CommandError if there is none."""
+def find_emulator(endpoint: str | None, data_dir: Path | None) -> Connection:
+    """The emulator at `endpoint`, or the one that runs on `data_dir`.  Raises CommandError if there is none.
+
+    Given neither, it is the one that the environment names, or that runs on the default data directory.
+    """
+    if endpoint is None and data_dir is None:
+        endpoint = os.environ.get("AWS_ENDPOINT_URL") or None
     if endpoint is None:
+        data_dir = data_dir or DEFAULT_DATA_DIR
         file = data_dir / ENDPOINTS_FILE
         try:
             endpoint = str(json.loads(file.read_text())["http"])
@@ -65,7 +74,7 @@ def find_emulator(endpoint: str | None, data_dir: Path) -> Connection:
                 f"runs with --endpoint, --data-dir or AWS_ENDPOINT_URL."
             ) from None
         except (OSError, ValueError, KeyError) as error:
-            raise CommandError(f"{file} cannot be read ({error}): start the emulator again.") from None
+            raise CommandError(f"{file} cannot be read ({reason(error)}): start the emulator again.") from None
     try:
         with contextlib.closing(connect(endpoint, timeout=5)) as connection:
             connection.request("GET", "/_stepbridge/endpoints")
@@ -79,7 +88,7 @@ def find_emulator(endpoint: str | None, data_dir: Path) -> Connection:
             )
     except OSError as error:
         raise CommandError(
-            f"No emulator answers at {endpoint} ({error.strerror or error}): start one with 'stepbridge up'."
+            f"No emulator answers at {endpoint} ({reason(error)}): start one with 'stepbridge up'."
         ) from None
     except (http.client.HTTPException, ValueError, KeyError, TypeError):
         raise CommandError(

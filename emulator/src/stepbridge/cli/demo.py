@@ -27,7 +27,9 @@ _EXECUTION_SECONDS = 60.0
 
 
 def demo(
-    path: Annotated[Path, typer.Argument(help="The template, or the folder it is in.")] = Path("aws-resources"),
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The template, or the folder it is in.")] = Path(
+        "aws-resources"
+    ),
 ) -> None:
     """Take {"a": 15, "b": 42} through every hop and back.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stepbridge.cli.connection import DEFAULT_DATA_DIR, Connection, DataDirOption, EndpointOption, find_emulator
+from stepbridge.cli.connection import Connection, DataDirOption, EndpointOption, find_emulator
 from stepbridge.cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -17,14 +17,14 @@ DEFAULT_STACK = "stepbridge"
 
 
 def deploy(
-    path: Annotated[Path, typer.Argument(help="The template, or the folder it is in.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The template, or the folder it is in.")],
     stack_name: Annotated[str, typer.Option(metavar="NAME", help="Name of the stack.")] = DEFAULT_STACK,
     parameter: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="A parameter of the template; may be given several times."),
     ] = None,
     endpoint: EndpointOption = None,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    data_dir: DataDirOption = None,
 ) -> None:
     """Deploy a SAM or CloudFormation template as it is.
 

@@ -11,14 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from stepbridge.cli.connection import (
-    DEFAULT_DATA_DIR,
     Connection,
     DataDirOption,
     EndpointOption,
     aws_errors,
     find_emulator,
 )
-from stepbridge.cli.errors import CommandError
+from stepbridge.cli.errors import CommandError, reason
 
 CERTIFICATE_FILE = "certificate.pem"
 KEY_FILE = "private.key"
@@ -27,14 +26,14 @@ ENVIRONMENT_FILE = "worker.env"
 
 
 def create(
-    thing: Annotated[str, typer.Argument(help="Name of the thing; made if it is not there.")],
+    thing: Annotated[str, typer.Argument(metavar="THING", help="Name of the thing; made if it is not there.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the certificate, key and root certificate.")],
     policy: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="IoT policy for the certificate.  Not needed where there is only one."),
     ] = None,
     endpoint: EndpointOption = None,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    data_dir: DataDirOption = None,
 ) -> None:
     """Make a certificate for a worker, and say what to set for it to connect.
 
@@ -62,10 +61,12 @@ def create_device(connection: Connection, thing: str, out: Path, policy: str | N
     if key_file.exists():
         raise CommandError(f"There is a private key at {key_file} already: choose another --out, or remove it.")
     try:
-        root_ca = connection.root_ca_pem()
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CommandError(f"Cannot prepare {out}: {error}.") from None
+        raise CommandError(f"The folder {out} cannot be made: {reason(error)}.") from None
+    if not os.access(out, os.W_OK):  # before there is a key that could be written nowhere
+        raise CommandError(f"The folder {out} cannot be written to: choose another --out.")
+    root_ca = connection.root_ca_pem()
     iot = connection.client("iot")
     with aws_errors(f"Making the device {thing}"):
         policy = policy or _only_policy(iot)
@@ -91,7 +92,7 @@ def create_device(connection: Connection, thing: str, out: Path, policy: str | N
         ca_file.write_bytes(root_ca)
         (out / ENVIRONMENT_FILE).write_text("".join(f"{k}={shlex.quote(v)}\n" for k, v in environment.items()))
     except OSError as error:
-        raise CommandError(f"Cannot write the device's files: {error}.") from None
+        raise CommandError(f"The device's files cannot be written to {out}: {reason(error)}.") from None
     return environment
 
 

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from stepbridge.cli.errors import CommandError
+from stepbridge.cli.errors import CommandError, reason
 
 
 def read_text(path: Path, what: str) -> str:
@@ -11,9 +11,9 @@ def read_text(path: Path, what: str) -> str:
     try:
         return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise CommandError(f"{what} cannot be read: {path} is not text in UTF-8.") from None
+        raise CommandError(f"{what} cannot be read from {path}: it is not text in UTF-8.") from None
     except OSError as error:
-        raise CommandError(f"{what} cannot be read: {path}: {error.strerror}.") from None
+        raise CommandError(f"{what} cannot be read from {path}: {reason(error)}.") from None
 
 
 def case_files(paths: list[Path]) -> list[Path]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from stepbridge.cli.connection import Connection, connect
-from stepbridge.cli.errors import CommandError
+from stepbridge.cli.errors import CommandError, reason
 from stepbridge.trace import Hop
 
 
@@ -24,7 +24,7 @@ def follow(connection: Connection, execution_arn: str) -> Iterator["queue.Simple
         channel = stream.sock  # which http.client gives away with the answer
         answer = stream.getresponse()
     except (OSError, http.client.HTTPException) as error:
-        raise CommandError(f"The emulator at {connection.url} cannot be followed: {error}.") from None
+        raise CommandError(f"The emulator at {connection.url} cannot be followed: {reason(error)}.") from None
     if answer.status != http.HTTPStatus.OK:
         raise CommandError(f"The emulator does not show its trace: {answer.read().decode(errors='replace')}")
     reader = threading.Thread(target=_read, args=(answer, execution_arn, hops), daemon=True)

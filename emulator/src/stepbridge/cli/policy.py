@@ -84,8 +84,12 @@ def explain_policy(
     last_will: Annotated[
         str | None, typer.Option(metavar="TOPIC", help="For iot:Connect: CONNECT has a last will on this topic.")
     ] = None,
-    region: Annotated[str, typer.Option(help="Region of a RESOURCE that is no ARN.")] = DEFAULT_REGION,
-    account: Annotated[str, typer.Option(help="Account of a RESOURCE that is no ARN.")] = DEFAULT_ACCOUNT,
+    region: Annotated[
+        str, typer.Option(metavar="REGION", help="Region of a RESOURCE that is no ARN.")
+    ] = DEFAULT_REGION,
+    account: Annotated[
+        str, typer.Option(metavar="ACCOUNT", help="Account of a RESOURCE that is no ARN.")
+    ] = DEFAULT_ACCOUNT,
 ) -> None:
     """Say whether AWS IoT policies allow something: by which statement, or what would allow it; needs no emulator.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stepbridge.cli.errors import CommandError
+from stepbridge.cli.errors import CommandError, reason
 from stepbridge.cli.files import case_files, read_text
 from stepbridge.cli.policy import finish
 
@@ -115,4 +115,4 @@ def _payload(text: str) -> bytes:
     try:
         return Path(text[1:]).read_bytes()
     except OSError as error:
-        raise CommandError(f"The payload cannot be read: {text[1:]}: {error.strerror}.") from None
+        raise CommandError(f"The payload cannot be read from {text[1:]}: {reason(error)}.") from None

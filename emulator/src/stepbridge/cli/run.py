@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stepbridge.cli.connection import (
-    DEFAULT_DATA_DIR,
     Connection,
     DataDirOption,
     EndpointOption,
@@ -20,6 +19,7 @@ from stepbridge.cli.connection import (
     find_emulator,
 )
 from stepbridge.cli.errors import CommandError
+from stepbridge.cli.files import read_text
 from stepbridge.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -38,9 +38,11 @@ def run(
         str | None,
         typer.Option(metavar="NAME", help="Name or ARN of the state machine.  Not needed where there is only one."),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the execution.  Default: a random one.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the execution.  Default: a random one.")
+    ] = None,
     endpoint: EndpointOption = None,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    data_dir: DataDirOption = None,
 ) -> None:
     """Start an execution, follow it hop by hop, print its output.
 
@@ -51,10 +53,7 @@ def run(
     stepbridge run --input @job.json --state-machine my-machine | jq .lambdaOutput
     """
     if execution_input.startswith("@"):
-        try:
-            execution_input = Path(execution_input[1:]).read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise CommandError(f"The input cannot be read from {execution_input[1:]}: {error}.") from None
+        execution_input = read_text(Path(execution_input[1:]), "The input")
     try:
         json.loads(execution_input)
     except ValueError as error:
@@ -93,12 +92,14 @@ def run_execution(
 
     display = Display(sys.stderr)
     stepfunctions = connection.client("stepfunctions")
+    name = name or str(uuid.uuid4())
     with aws_errors("Starting the execution"):
         machine = _state_machine_arn(stepfunctions, connection, state_machine)
-        name = name or str(uuid.uuid4())
-        execution = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
-        with follow(connection, execution) as hops:
+    execution = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+    with follow(connection, execution) as hops:
+        with aws_errors("Starting the execution"):
             started = stepfunctions.start_execution(stateMachineArn=machine, name=name, input=execution_input)
+        with aws_errors(f"Following the execution {name}, which has been started,"):
             start = started["startDate"].timestamp()
             clock = SystemClock()
             deadline = clock.now() + timeout

@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import signal
+import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from enum import Enum
@@ -19,7 +20,7 @@ import typer
 
 from stepbridge.cli.connection import DEFAULT_DATA_DIR, ENDPOINTS_FILE, Connection
 from stepbridge.cli.deploy import find_template
-from stepbridge.cli.errors import CommandError
+from stepbridge.cli.errors import CommandError, reason
 from stepbridge.cli.live import shown_live
 from stepbridge.clock import SystemClock
 from stepbridge.settings import Settings
@@ -33,6 +34,7 @@ _DEFAULTS = Settings(DEFAULT_DATA_DIR)
 _SAME_SIGNAL_SECONDS = 1.0
 _REGION = r"[a-z]{2}(-[a-z]+)+-\d"
 _ACCOUNT = r"\d{12}"
+_HOSTNAME = r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
 _HTTP_URL = r"https?://[^/?#\s]+/?"
 _BROKER = r"embedded|mosquitto|mqtts://[^/?#\s]+/?"
 _MANY = 65_536  # open files
@@ -44,20 +46,20 @@ class _Enforcement(Enum):
 
 
 def up(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port of the AWS APIs; 0 is any.")] = (
-        _DEFAULTS.http_port
-    ),
-    mqtt_port: Annotated[int, typer.Option(min=0, max=65535, help="MQTT port for devices; 0 is any.")] = (
-        _DEFAULTS.mqtt_port
-    ),
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="HTTP port of the AWS APIs; 0 is any.")
+    ] = (_DEFAULTS.http_port),
+    mqtt_port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="MQTT port for devices; 0 is any.")
+    ] = (_DEFAULTS.mqtt_port),
     port_443: Annotated[
         bool, typer.Option("--port-443", help="MQTT on port 443 too, which AWS's SDKs dial unless told otherwise.")
     ] = False,
     data_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where everything is kept.")] = DEFAULT_DATA_DIR,
     memory: Annotated[bool, typer.Option("--memory", help="Keep nothing: all is forgotten at the end.")] = False,
-    host: Annotated[str, typer.Option(help="Address to listen on.  Anything but loopback opens it to others.")] = (
-        _DEFAULTS.host
-    ),
+    host: Annotated[
+        str, typer.Option(metavar="HOST", help="Address to listen on.  Anything but loopback opens it to others.")
+    ] = (_DEFAULTS.host),
     mqtt_host: Annotated[
         str | None, typer.Option(metavar="HOST", help="Address that devices come in by.  Default: that of --host.")
     ] = None,
@@ -87,10 +89,14 @@ def up(
         ),
     ] = False,
     region: Annotated[
-        str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The region that the emulator is.")
+        str,
+        typer.Option(
+            metavar="REGION", envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The region that the emulator is."
+        ),
     ] = _DEFAULTS.region,
     account: Annotated[
-        str, typer.Option(envvar="AWS_ACCOUNT_ID", help="The account that the emulator is: 12 digits.")
+        str,
+        typer.Option(metavar="ACCOUNT", envvar="AWS_ACCOUNT_ID", help="The account that the emulator is: 12 digits."),
     ] = _DEFAULTS.account,
     iam: Annotated[
         _Enforcement, typer.Option(help="Whether roles may only do what their policies allow, as on AWS.")
@@ -148,7 +154,7 @@ def up(
         local = _local_options() if step_functions_local else None
         settings = Settings(
             data_dir=kept_in.absolute(),
-            host=host,
+            host=_address("--host", host),
             http_port=port,
             mqtt_port=mqtt_port,
             port_443=port_443,
@@ -156,8 +162,8 @@ def up(
             region=_checked("--region", region, _REGION, "a region's name, such as eu-west-1"),
             account=_checked("--account", account, _ACCOUNT, "an account's 12 digits"),
             iam=iam is _Enforcement.ON,
-            mqtt_host=mqtt_host,
-            hostnames=tuple(hostname or ()),
+            mqtt_host=mqtt_host and _address("--mqtt-host", mqtt_host),
+            hostnames=tuple(_checked("--hostname", name, _HOSTNAME, "a host's name") for name in hostname or ()),
             # To Step Functions Local it is where tasks start executions, and that is here.
             step_functions_endpoint=(
                 None if local else _http_url("--step-functions-endpoint", step_functions_endpoint)
@@ -168,12 +174,14 @@ def up(
             broker_cert=broker_cert,
             broker_key=broker_key,
         )
-        ready_files = [data_dir / ENDPOINTS_FILE, *([ready_file] if ready_file else [])]
+        ready_files = [data_dir / ENDPOINTS_FILE, *([_writable(ready_file)] if ready_file else [])]
+        template = find_template(watch) if watch else None
         _allow_many_connections()
+        _leave_the_users_aws_alone()
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, ready_files, find_template(watch) if watch else None))
+            runner.run(_serve(settings, ready_files, template))
 
 
 def _checked(option: str, value: str, pattern: str, wanted: str) -> str:
@@ -194,6 +202,39 @@ def _local_options() -> "LocalOptions":
 def _http_url(option: str, value: str | None) -> str | None:
     """`value`, which an empty environment variable leaves out."""
     return _checked(option, value, _HTTP_URL, "a URL such as http://127.0.0.1:8083") if value else None
+
+
+def _address(option: str, host: str) -> str:
+    """`host`, if this machine can listen on it."""
+    from stepbridge.api.server import listen
+
+    try:
+        listen(host, 0)[0].close()
+    except (OSError, UnicodeError) as error:
+        message = f"'{host}' is no address that this machine can listen on: {reason(error)}."
+        raise typer.BadParameter(message, param_hint=option) from None
+    return host
+
+
+def _writable(file: Path) -> Path:
+    """`file`, if it can be written."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"The ready file {file} cannot be written: {reason(error)}.") from None
+    if file.is_dir() or not os.access(file.parent, os.W_OK):
+        raise CommandError(f"The ready file {file} cannot be written: name a file in a folder of yours.")
+    return file
+
+
+def _leave_the_users_aws_alone() -> None:
+    """Profiles and credentials of this machine are not ours to read, and what is wrong in them is not to stop us.
+
+    moto makes boto3 sessions, which would.
+    """
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
 
 
 async def _serve(settings: Settings, ready_files: list[Path], watched: Path | None) -> None:
@@ -218,8 +259,12 @@ async def _serve(settings: Settings, ready_files: list[Path], watched: Path | No
     try:
         try:
             await emulator.start()
+        except sqlite3.Error as error:
+            raise CommandError(
+                f"The database in {settings.data_dir} cannot be used ({error}): remove it, or use another --data-dir."
+            ) from error
         except (OSError, RuntimeError) as error:
-            raise CommandError(f"The emulator cannot start: {error}.") from error
+            raise CommandError(f"The emulator cannot start: {str(error).removesuffix('.')}.") from error
         _announce(display, settings, emulator)
         with shown_live(display, emulator.trace, emulator.clock):
             for file in ready_files:
@@ -270,7 +315,7 @@ def _exclusive(data_dir: Path) -> Iterator[None]:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise CommandError(f"The data directory {data_dir} cannot be used: {error}.") from None
+        raise CommandError(f"The data directory {data_dir} cannot be used: {reason(error)}.") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -320,8 +365,7 @@ def _write_atomically(file: Path, endpoints: Mapping[str, object]) -> None:
     """Write the endpoints so that a reader sees all of them or no file."""
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(json.dumps(dict(endpoints), indent=2) + "\n")
         partial.replace(file)
     except OSError as error:
-        raise CommandError(f"The ready file {file} cannot be written: {error}.") from None
+        raise CommandError(f"The ready file {file} cannot be written: {reason(error)}.") from None

@@ -103,7 +103,7 @@ def deploy(
         template = _packaged(template_path, artifacts)
         deployment = _Deployment(emulator_client("cloudformation", endpoint_url, region), stack_name, on_event)
         return deployment.run(f"{endpoint_url}/{ARTIFACT_BUCKET}/{template}", parameters)
-    except (TemplateError, BuildError, OSError) as error:
+    except (TemplateError, BuildError, OSError, UnicodeDecodeError) as error:
         raise DeployError(f"{template_path}: {error}") from None
     except ClientError as error:
         raise DeployError(f"{template_path}: {error.response['Error']['Message']}") from None
