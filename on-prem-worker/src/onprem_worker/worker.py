@@ -52,6 +52,7 @@ class Worker:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._stopping = False
         self._subscription_refused = False
+        self._admitted: bool | None = None  # what the endpoint said to this connection: nothing as yet, no or yes
         # What both threads touch, under this condition; notified when an answer is confirmed.
         self._state = threading.Condition()
         self._connection = 0
@@ -146,6 +147,7 @@ class Worker:
     def _on_connect(
         self, client: mqtt.Client, _data: object, _flags: mqtt.ConnectFlags, reason: ReasonCode, _p: Properties | None
     ) -> None:
+        self._admitted = not reason.is_failure
         if reason.is_failure:
             logger.error(
                 "The endpoint refused the client id %s: %s. Is the certificate active, and is a policy attached to it "
@@ -168,8 +170,25 @@ class Worker:
         self, _c: mqtt.Client, _data: object, _flags: mqtt.DisconnectFlags, reason: ReasonCode, _p: Properties | None
     ) -> None:
         self._set_ready(False)
-        if not self._stopping:
+        admitted, self._admitted = self._admitted, None
+        if self._stopping:
+            return
+        if admitted is None:
+            logger.error(
+                "The endpoint closed the connection before it took the client id. Is the certificate registered and "
+                "active? Trying again"
+            )
+        elif admitted:
             logger.warning("Lost the connection: %s. Connecting again", reason)
+            with self._state:
+                unconfirmed = len(self._unconfirmed)
+            if unconfirmed:
+                logger.warning(
+                    "Answers that the endpoint has not confirmed: %d. If that goes on, does the worker's policy allow "
+                    "iot:Publish on %s?",
+                    unconfirmed,
+                    self._configuration.submit_topic,
+                )
 
     def _on_subscribe(
         self, _client: mqtt.Client, _data: object, _mid: int, reasons: list[ReasonCode], _p: Properties | None

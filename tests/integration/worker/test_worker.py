@@ -7,6 +7,7 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,19 @@ def start(environment: dict[str, str], broker: Broker, monkeypatch: pytest.Monke
 
 def echo(job_input: object) -> object:
     return job_input
+
+
+def logged(caplog: pytest.LogCaptureFixture, text: str) -> threading.Event:
+    """Set when a line with this text is logged."""
+    event = threading.Event()
+
+    def notice(record: logging.LogRecord) -> bool:
+        if text in record.getMessage():
+            event.set()
+        return True
+
+    caplog.handler.addFilter(notice)
+    return event
 
 
 def test_asks_for_a_persistent_session_and_subscribes_with_qos_1(broker: Broker, start: Start) -> None:
@@ -265,19 +279,40 @@ def test_goes_on_trying_when_it_is_refused(broker: Broker, start: Start, caplog:
     assert "Is the certificate active" in caplog.text
 
 
+def test_says_what_to_look_at_when_its_certificate_is_not_taken(
+    certificates: Path, environment: dict[str, str], start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    # With TLS 1.3 the client's handshake is over before the server has looked at its certificate.
+    trusts_another = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates / "server.pem")
+    trusts_another.verify_mode = ssl.CERT_REQUIRED
+    trusts_another.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+    suspicious = Broker(trusts_another)
+    environment["PORT"] = str(suspicious.port)
+    told = logged(caplog, "Is the certificate registered and active?")
+    start(echo)
+    assert told.wait(PATIENCE_SECONDS)
+    assert "Lost the connection" not in caplog.text
+    suspicious.close()
+
+
+def test_says_what_to_look_at_when_its_answer_ends_the_connection(
+    broker: Broker, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = logged(caplog, "does the worker's policy allow iot:Publish on answers?")
+    start(echo)
+    broker.expect_connected()
+    broker.publish(job(1), 1)
+    broker.expect(PUBLISH)
+    broker.hang_up()
+    assert told.wait(PATIENCE_SECONDS)
+
+
 def test_connects_when_the_endpoint_appears(
     server_context: ssl.SSLContext, broker: Broker, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     broker.close()
-    failed = threading.Event()
-
-    def notice(record: logging.LogRecord) -> bool:
-        if "No connection to" in record.msg:
-            failed.set()
-        return True
-
-    caplog.handler.addFilter(notice)
+    failed = logged(caplog, "No connection to")
     start(echo)
     assert failed.wait(PATIENCE_SECONDS)
     later = Broker(server_context, broker.port)
