@@ -30,7 +30,7 @@ def deploy(
 
     \b
     stepbridge deploy aws-resources
-    stepbridge deploy aws-resources --stack-name second --parameter WorkerTopic=tenant2/to/worker
+    stepbridge deploy aws-resources --stack-name second --parameter MQTTContainerNameInIoT=second-worker
     """
     parameters: dict[str, str] = {}
     for entry in parameter or []:
