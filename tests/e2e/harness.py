@@ -5,7 +5,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,6 +61,21 @@ def command(emulator: EmulatorProcess, *arguments: str) -> subprocess.CompletedP
         timeout=120,
         check=False,
     )
+
+
+def deploy(
+    emulator: EmulatorProcess, device: Path, template: Path, stack: str, parameters: Mapping[str, str] | None = None
+) -> Deployment:
+    """`stepbridge deploy` of a template such as ours, and `stepbridge device create` with its files in `device`."""
+    given = [word for name, value in (parameters or {}).items() for word in ("--parameter", f"{name}={value}")]
+    deployed = command(emulator, "deploy", str(template), "--stack-name", stack, *given)
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    described = emulator.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+    policy = outputs["WorkerPolicyName"]
+    created = command(emulator, "device", "create", outputs["ThingName"], "--out", str(device), "--policy", policy)
+    assert created.returncode == 0, created.stdout + created.stderr
+    return Deployment(outputs, device)
 
 
 class Worker:

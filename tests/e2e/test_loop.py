@@ -1,6 +1,7 @@
 """The whole dispatch-callback loop with the code that is deployed to AWS, each part a process of its own."""
 
 import json
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from tests.e2e.harness import Deployment, Worker, ended, wait_until
+from tests.e2e.harness import ROOT, Deployment, Worker, deploy, ended, wait_until
 
 from stepbridge.testing import EmulatorProcess
 
@@ -283,3 +284,49 @@ def test_concurrent_identical_starts_are_one_execution(stepbridge: EmulatorProce
     assert len(arns) == 8
     assert len(set(arns)) == 1
     stepbridge.client("stepfunctions").stop_execution(executionArn=arns[0])
+
+
+def test_a_publish_that_only_seemed_to_fail_is_dispatched_again_and_the_late_answer_dropped(
+    stepbridge: EmulatorProcess, tmp_path: Path
+) -> None:
+    # The first invocation publishes and then fails, as when the answer of IoT Core is lost: the worker gets both jobs.
+    resources = shutil.copytree(ROOT / "aws-resources", tmp_path / "aws-resources")
+    with (resources / "functions" / "dispatch_job" / "app.py").open("a") as app:
+        app.write(FAILS_AFTER_ITS_FIRST_PUBLISH)
+    own = {"MQTTClientID": "twice", "MQTTContainerNameInIoT": "twice", "WorkerTopic": "twice", "LambdaTopic": "back"}
+    twice = deploy(stepbridge, tmp_path / "device", resources, "twice", own)
+    worker = Worker(twice)
+    execution = ended(stepbridge, start(stepbridge, twice, {"a": 15, "b": 42}))
+    assert json.loads(execution["output"])["lambdaOutput"] == {"result": 57}
+    types = [event["type"] for event in history_of(stepbridge, execution["executionArn"])]
+    assert types == [*HISTORY[:4], "TaskFailed", *HISTORY[2:]]
+    assert worker.log().count("Answered the job") == 2
+    group = f"/aws/lambda/{twice.outputs['CallbackFunctionName']}"
+
+    logs = stepbridge.client("logs")
+
+    def logged() -> list[str]:
+        if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+            return []
+        events = logs.filter_log_events(logGroupName=group)["events"]
+        return [event["message"] for event in events if "answer" in event["message"] or "Completed" in event["message"]]
+
+    lines = wait_until(lambda: lines if len(lines := logged()) == 2 else None, "both answers at the callback function")
+    assert sorted("Dropped an answer" in line for line in lines) == [False, True]
+    worker.stop()
+
+
+FAILS_AFTER_ITS_FIRST_PUBLISH = """
+
+publish = iot_data.publish
+published = 0
+
+def publish_and_fail_once(**members):
+    global published
+    publish(**members)
+    published += 1
+    if published == 1:
+        raise exceptions.ReadTimeoutError(endpoint_url="https://iot")
+
+iot_data.publish = publish_and_fail_once
+"""

@@ -9,10 +9,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from botocore import exceptions
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
+from samtranslator.yaml_helper import yaml_parse
 
 FUNCTIONS = Path(__file__).parents[3] / "aws-resources" / "functions"
+GLOBALS: dict[str, Any] = yaml_parse((FUNCTIONS.parent / "template.yaml").read_text())["Globals"]["Function"]
 TOKEN = "AQCEAAAAKgAAAAMAAAAAAAAAAeFaketoken123456"
 
 
@@ -50,6 +53,48 @@ class TestDispatch:
         iot_data.add_client_error("publish", "UnauthorizedException", http_status_code=401)
         with pytest.raises(ClientError, match="UnauthorizedException"):
             app.handler({"TaskToken": TOKEN, "Input": {}}, None)
+
+    @pytest.mark.parametrize(
+        ("code", "status"),
+        [
+            ("ThrottlingException", 429),
+            ("InternalFailureException", 500),
+            ("ServiceUnavailableException", 503),
+            ("502", 502),  # what botocore makes of a proxy's page, and of codes that its model does not have
+            ("GatewayTimeoutException", 504),
+        ],
+    )
+    def test_says_that_the_publish_may_be_tried_again(
+        self, app: ModuleType, iot_data: Stubber, code: str, status: int
+    ) -> None:
+        iot_data.add_client_error("publish", code, http_status_code=status)
+        with pytest.raises(app.TransientPublishError, match=code):
+            app.handler({"TaskToken": TOKEN, "Input": {}}, None)
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            exceptions.EndpointConnectionError(endpoint_url="https://iot"),
+            exceptions.ConnectTimeoutError(endpoint_url="https://iot"),
+            exceptions.ReadTimeoutError(endpoint_url="https://iot"),
+            exceptions.ConnectionClosedError(endpoint_url="https://iot"),
+            exceptions.ProxyConnectionError(proxy_url="https://proxy"),
+        ],
+    )
+    def test_says_so_of_a_connection_too(
+        self, app: ModuleType, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        def publish(**_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(app.iot_data, "publish", publish)
+        with pytest.raises(app.TransientPublishError, match="https://"):
+            app.handler({"TaskToken": TOKEN, "Input": {}}, None)
+
+    def test_its_attempts_are_over_before_its_timeout(self, app: ModuleType) -> None:
+        config = app.iot_data.meta.config
+        one = config.connect_timeout + config.read_timeout
+        assert config.retries["total_max_attempts"] * one + 1 < GLOBALS["Timeout"]  # and a second of back-off
 
     @pytest.mark.parametrize("event", [{"TaskToken": TOKEN}, {"Input": {}}])
     def test_fails_without_job_or_token(self, app: ModuleType, iot_data: Stubber, event: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """What the template grants and takes, after the transform that AWS applies to it."""
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -120,10 +121,44 @@ class NoManagedPolicies:
         return {}
 
 
-def test_the_state_machine_waits_for_the_answer_and_keeps_the_input() -> None:
+@pytest.fixture(scope="module")
+def state() -> dict[str, Any]:
+    """The state of the state machine."""
     definition = json.loads((AWS_RESOURCES / "statemachine" / "dispatch.asl.json").read_text())
-    state = definition["States"][definition["StartAt"]]
+    found: dict[str, Any] = definition["States"][definition["StartAt"]]
+    return found
+
+
+def test_the_state_machine_waits_for_the_answer_and_keeps_the_input(state: dict[str, Any]) -> None:
     assert state["Resource"] == "arn:aws:states:::lambda:invoke.waitForTaskToken"
     assert state["Parameters"]["Payload"] == {"Input.$": "$", "TaskToken.$": "$$.Task.Token"}
     assert state["ResultPath"] == "$.lambdaOutput"
     assert 0 < state["HeartbeatSeconds"] < state["TimeoutSeconds"]
+
+
+def test_an_outage_of_five_minutes_is_ridden_out(state: dict[str, Any]) -> None:
+    (retrier,) = state["Retry"]
+    assert retrier["JitterStrategy"] == "FULL"  # so what waits does not come back all at once
+    delays = [
+        min(retrier["IntervalSeconds"] * retrier["BackoffRate"] ** attempt, retrier["MaxDelaySeconds"])
+        for attempt in range(retrier["MaxAttempts"])
+    ]
+    # The sum of independent delays, each uniform from 0 to its bound: bounded below by Hoeffding's inequality.
+    # P(sum <= mean - t) <= exp(-2 t² / Σ bound²)
+    short_of_the_mean = sum(delays) / 2 - 300
+    assert short_of_the_mean > 0
+    assert math.exp(-2 * short_of_the_mean**2 / sum(delay**2 for delay in delays)) < 0.01
+    assert sum(delays) < 30 * 60  # a permanent failure is told within half an hour
+
+
+def test_what_is_retried_is_what_may_pass(state: dict[str, Any]) -> None:
+    (retrier,) = state["Retry"]
+    assert retrier["ErrorEquals"] == [
+        "Lambda.ClientExecutionTimeoutException",
+        "Lambda.ServiceException",
+        "Lambda.AWSLambdaException",
+        "Lambda.SdkClientException",
+        "Lambda.TooManyRequestsException",
+        "Sandbox.Timedout",
+        "TransientPublishError",  # of functions/dispatch_job/app.py
+    ]
