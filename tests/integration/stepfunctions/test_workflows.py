@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from tests.integration.stepfunctions import machines
 from tests.integration.stepfunctions.driving import Emulator, FunctionError, eventually, refused
 
@@ -31,6 +32,11 @@ class Bucket:
             if members["Key"] not in self.objects:
                 raise AwsError("NoSuchKey", "The specified key does not exist.", status=404)
             return {"Body": self.objects[members["Key"]]}
+        if operation == "ListObjectsV2":
+            found = [
+                (key, len(body)) for key, body in sorted(self.objects.items()) if key.startswith(members["Prefix"])
+            ]
+            return {"Contents": [{"Key": key, "Size": size} for key, size in found]}
         if service == "logs":
             return {}
         if operation == "SendMessage":
@@ -294,6 +300,92 @@ def test_a_map_run_of_a_file_with_limited_concurrency_writes_its_results() -> No
         assert [run["mapRunArn"] for run in runs["mapRuns"]] == [output["MapRunArn"]]
         children = await emulator.call("list_executions", mapRunArn=output["MapRunArn"])
         assert len(children["executions"]) == 7
+
+    run(scenario, bucket)
+
+
+@pytest.mark.parametrize(
+    ("transformation", "output_type", "ending", "expected"),
+    [
+        ("COMPACT", "JSON", "json", "[[0],[2]]"),
+        ("FLATTEN", "JSON", "json", "[0,2]"),
+        ("FLATTEN", "JSONL", "jsonl", "0\n2"),
+    ],
+)
+def test_results_are_written_as_the_writer_config_says(
+    transformation: str, output_type: str, ending: str, expected: str
+) -> None:
+    bucket = Bucket()
+
+    async def scenario(emulator: Emulator) -> None:
+        emulator.functions.by_name["each"] = _odd_ones_fail
+        config = {"Transformation": transformation, "OutputType": output_type}
+        to_bucket = {"Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Bucket": "b"}}
+        definition = distributed(ToleratedFailureCount=1, ResultWriter={**to_bucket, "WriterConfig": config})
+        answer = await emulator.ended(await emulator.run(await emulator.create(definition, "written"), [0, 1, 2]))
+        details = json.loads(answer["output"])["ResultWriterDetails"]
+        files = json.loads(bucket.objects[details["Key"]])["ResultFiles"]
+        assert files["SUCCEEDED"][0]["Key"].endswith(f"/SUCCEEDED_0.{ending}")
+        assert bucket.objects[files["SUCCEEDED"][0]["Key"]].decode() == expected
+        failed = bucket.objects[files["FAILED"][0]["Key"]].decode()
+        entry = json.loads(failed) if output_type == "JSONL" else json.loads(failed)[0]
+        assert (entry["Status"], entry["Error"], entry["Input"]) == ("FAILED", "ValueError", "1")
+        assert entry["RedriveStatus"] == "REDRIVABLE_BY_MAP_RUN"
+        assert entry["ExecutionArn"].endswith(f":{entry['Name']}")
+        assert entry["StartDate"] <= entry["StopDate"]
+
+        shown = distributed(ToleratedFailureCount=1, ResultWriter={"WriterConfig": config})
+        answer = await emulator.ended(await emulator.run(await emulator.create(shown, "shown"), [0, 2]))
+        output = json.loads(answer["output"])
+        assert output == (expected if output_type == "JSONL" else json.loads(expected))
+
+    run(scenario, bucket)
+
+
+async def _odd_ones_fail(event: Any) -> Any:
+    if event % 2:
+        raise FunctionError(str(event))
+    return [event]
+
+
+def test_children_that_failed_are_told_of_as_they_are_in_the_output() -> None:
+    async def scenario(emulator: Emulator) -> None:
+        emulator.functions.by_name["each"] = _odd_ones_fail
+        machine = await emulator.create(distributed(ToleratedFailureCount=1))
+        output = json.loads((await emulator.ended(await emulator.run(machine, [0, 1, 2])))["output"])
+        assert output[::2] == [[0], [2]]
+        assert (output[1]["Status"], output[1]["Error"]) == ("FAILED", "ValueError")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        {
+            "Resource": "arn:aws:states:::s3:listObjectsV2",
+            "ReaderConfig": {"InputType": "JSONL", "Transformation": "LOAD_AND_FLATTEN", "MaxItems": 3},
+            "Parameters": {"Bucket": "b", "Prefix": "part"},
+        },
+        {
+            "Resource": "arn:aws:states:::s3:getObject",
+            "ReaderConfig": {"InputType": "JSONL", "ManifestType": "ATHENA_DATA", "MaxItems": 3},
+            "Parameters": {"Bucket": "b", "Key": "manifest.csv"},
+        },
+    ],
+)
+def test_the_items_of_many_objects(reader: dict[str, Any]) -> None:
+    bucket = Bucket(
+        {"part1": b"1\n2\n", "part2": b"3\n4\n", "manifest.csv": b"s3://b/part1\ns3://b/part2\n", "part0/": b""}
+    )
+
+    async def scenario(emulator: Emulator) -> None:
+        async def each(event: Any) -> Any:
+            return event
+
+        emulator.functions.by_name["each"] = each
+        machine = await emulator.create(distributed(ItemReader=reader))
+        assert (await emulator.ended(await emulator.run(machine)))["output"] == "[1,2,3]"
 
     run(scenario, bucket)
 

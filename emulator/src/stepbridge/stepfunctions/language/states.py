@@ -71,8 +71,9 @@ def _common(fields: Fields, name: str) -> dict[str, Any]:
 
 
 def _assign(fields: Fields) -> Any:
-    if fields.has("Assign"):
-        for name in fields.object("Assign").members:
+    names = fields.members.get("Assign")
+    if isinstance(names, Mapping):
+        for name in names:
             variable = name.removesuffix(".$") if not fields.is_jsonata else name
             if not variable.isidentifier() or len(variable) > 80:
                 fields.error(f"The variable name '{variable}' is not valid", "Assign")
@@ -167,9 +168,7 @@ def _task(fields: Fields, name: str, parse_flow: FlowParser) -> State:
     if fields.has("Credentials"):
         if isinstance(resource, resources.Activity):
             fields.error("The field 'Credentials' is not supported for activities", "Credentials")
-        credentials = fields.members["Credentials"]
-        if isinstance(credentials, Mapping) and not {"RoleArn", "RoleArn.$"} & set(credentials):
-            fields.error("The field 'RoleArn' is required but was missing", "Credentials")
+        _check_parameters(fields, "Credentials", ("RoleArn",), ("RoleArn",))
     _check_call(fields, resource)
     return Task(
         **_common(fields, name),
@@ -195,10 +194,16 @@ _PARAMETERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 def _check_call(fields: Fields, resource: resources.Resource) -> None:
     name = "Arguments" if fields.is_jsonata else "Parameters"
+    if isinstance(resource, resources.Integration):
+        needed, known = _PARAMETERS.get(f"{resource.service}:{resource.action}", ((), ()))
+        _check_parameters(fields, name, needed, known)
+
+
+def _check_parameters(fields: Fields, name: str, needed: tuple[str, ...], known: tuple[str, ...]) -> None:
+    """Note what is missing in the template `name`, and what is not `known`."""
     arguments = fields.members.get(name)
-    if not isinstance(resource, resources.Integration) or not isinstance(arguments, Mapping):
+    if not isinstance(arguments, Mapping):
         return
-    needed, known = _PARAMETERS.get(f"{resource.service}:{resource.action}", ((), ()))
     given = [field if fields.is_jsonata else field.removesuffix(".$") for field in arguments]
     for field in needed:
         if field not in given:
@@ -301,7 +306,7 @@ def _map(fields: Fields, name: str, parse_flow: FlowParser) -> State:
     return Map(
         **_common(fields, name),
         **retryable,
-        processor=parse_flow(processor),
+        processor=parse_flow(processor) if processor.members else Flow("", {}),
         distributed=distributed,
         execution_type=str(config.members.get("ExecutionType", "STANDARD")) if distributed else None,
         items_path=fields.reference_path("ItemsPath", context=True),
@@ -324,6 +329,8 @@ def _check_label(fields: Fields) -> None:
     if not fields.has("Label"):
         return
     label = fields.text("Label")
+    if not isinstance(fields.members["Label"], str):
+        return
     if not label or len(label) > 40:
         fields.error("Label cannot exceed 40 characters", "Label", "INVALID_LABEL_NAME")
     elif set(label) & _LABEL_FORBIDS or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in label):
@@ -355,6 +362,17 @@ def _item_reader(fields: Fields) -> ItemReader | None:
             config.error("The field 'CSVHeaderLocation' is required")
         if input_type == "JSON" and config.has("CSVHeaderLocation"):
             config.error("Field 'CSVHeaderLocation' is not supported")
+    config.choice("CSVDelimiter", ("COMMA", "PIPE", "SEMICOLON", "SPACE", "TAB"), "COMMA")
+    config.choice("ManifestType", ("S3_INVENTORY", "ATHENA_DATA"), "S3_INVENTORY")
+    flattens = config.choice("Transformation", ("NONE", "LOAD_AND_FLATTEN"), "NONE") != "NONE"
+    if flattens:
+        config.require("InputType")
+        if resource.endswith("getObject"):
+            config.error("Field 'Transformation' is not supported")
+    if config.has("CSVHeaders"):
+        config.texts("CSVHeaders")
+    if config.has("ItemsPointer") and not config.text("ItemsPointer").startswith("/"):
+        config.error("Value is not a JSON Pointer", "ItemsPointer")
     if config.choice("CSVHeaderLocation", ("FIRST_ROW", "GIVEN"), "FIRST_ROW") == "GIVEN":
         config.require("CSVHeaders")
     if input_type == "PARQUET":
@@ -374,7 +392,10 @@ def _item_batcher(fields: Fields) -> ItemBatcher | None:
         return None
     batcher = fields.object("ItemBatcher")
     names = ("MaxItemsPerBatch", "MaxInputBytesPerBatch")
-    batcher.allow(("BatchInput", *names, *(f"{name}Path" for name in names)))
+    limits = (*names, *(f"{name}Path" for name in names))
+    batcher.allow(("BatchInput", *limits))
+    if not any(batcher.has(name) for name in limits):
+        batcher.error(f"This object should have at least one of the following fields: [{', '.join(limits)}]")
     return ItemBatcher(
         batch_input=batcher.object_template("BatchInput"),
         max_items=batcher.number("MaxItemsPerBatch", 0),
@@ -389,15 +410,22 @@ def _result_writer(fields: Fields) -> ResultWriter | None:
     writer.allow(("Resource", "Parameters", "Arguments", "WriterConfig"))
     config = writer.object("WriterConfig")
     config.allow(("Transformation", "OutputType"))
-    if config.members:
+    if writer.has("WriterConfig"):
+        config.require("Transformation", "OutputType")
         config.choice("Transformation", ("NONE", "COMPACT", "FLATTEN"), "NONE")
         config.choice("OutputType", ("JSON", "JSONL"), "JSON")
+    # "Required field combinations": WriterConfig, Resource and Parameters, or all three.
+    arguments = "Arguments" if fields.is_jsonata else "Parameters"
+    if not writer.members:
+        fields.error("Value cannot be empty", "ResultWriter")
+    elif not writer.has("WriterConfig") or writer.has("Resource") or writer.has(arguments):
+        writer.require("Resource", arguments)
     resource = writer.text("Resource") if writer.has("Resource") else None
     if resource is not None and not resource.endswith(":states:::s3:putObject"):
         writer.error("The field 'Resource' does not match any of the allowed values", "Resource")
     return ResultWriter(
         resource=resource,
-        arguments=writer.template("Arguments" if fields.is_jsonata else "Parameters"),
+        arguments=writer.template(arguments),
         config=dict(config.members),
     )
 

@@ -23,7 +23,7 @@ from stepbridge.stepfunctions.interpreter.messages import (
 )
 from stepbridge.stepfunctions.language.definition import Map
 from stepbridge.stepfunctions.language.evaluation import EvaluationError
-from stepbridge.stepfunctions.service import arns
+from stepbridge.stepfunctions.service import arns, map_results
 from stepbridge.stepfunctions.service.execution_operations import ExecutionOperations
 from stepbridge.stepfunctions.service.integrations import TaskError
 from stepbridge.stepfunctions.service.integrations.map_storage import MapStorage
@@ -197,8 +197,8 @@ class MapRuns(ExecutionOperations):
         arn = arns.express_arn(machine, name) if express else arns.execution_arn(machine, name)
         now = self._clock.now()
         self._store.execute(
-            "UPDATE map_run_children SET status = 'RUNNING', execution = ? WHERE run = ? AND position = ?",
-            (arn, run["id"], child["position"]),
+            "UPDATE map_run_children SET status = 'RUNNING', execution = ?, started = ? WHERE run = ? AND position = ?",
+            (arn, now, run["id"], child["position"]),
         )
         self._store.execute(
             "INSERT INTO executions (arn, machine, name, revision, map_state, map_run, status, input, express, started)"
@@ -239,9 +239,11 @@ class MapRuns(ExecutionOperations):
             return
         outcome = finished.outcome
         self._store.execute(
-            "UPDATE map_run_children SET status = ?, output = ?, error = ?, cause = ? WHERE run = ? AND position = ?",
+            "UPDATE map_run_children SET status = ?, stopped = ?, output = ?, error = ?, cause = ?"
+            " WHERE run = ? AND position = ?",
             (
                 outcome.status,
+                self._clock.now(),
                 to_json(outcome.output) if outcome.status == "SUCCEEDED" else None,
                 outcome.error,
                 outcome.cause,
@@ -273,24 +275,45 @@ class MapRuns(ExecutionOperations):
         if self._has_failed_too_often(run["id"]):  # as it had before a redrive, with children that cannot be redriven
             self._end(run["id"], "FAILED", error=EXCEEDED, cause=EXCEEDED_CAUSE)
             return
-        plan = json.loads(run["plan"])
-        children = self._store.query("SELECT * FROM map_run_children WHERE run = ? ORDER BY position", (run["id"],))
-        output: Json = [json.loads(child["output"]) for child in children if child["status"] == "SUCCEEDED"]
-        parent = self._store.query("SELECT revision FROM executions WHERE id = ?", (run["execution"],))[0]
-        writer, storage = plan["ResultWriter"], self._storage(run, parent["revision"])
-        if writer is not None and writer["Resource"] and storage is not None:
-            results = {
-                "SUCCEEDED": [_result(child) for child in children if child["status"] == "SUCCEEDED"],
-                "FAILED": [_result(child) for child in children if child["status"] != "SUCCEEDED"],
-            }
-            try:
-                output = await storage.write(writer, run["arn"].rsplit(":", 1)[1], run["arn"], results)
-            except TaskError as error:
-                self._end(run["id"], "FAILED", error=error.error, cause=error.cause)
-                return
-            if self._run(run["arn"]) is None:  # stopped while the results were being written
-                return
+        try:
+            output = await self._results(run)
+        except TaskError as error:
+            self._end(run["id"], "FAILED", error=error.error, cause=error.cause)
+            return
+        if self._run(run["arn"]) is None:  # stopped while the results were being written
+            return
         self._end(run["id"], "SUCCEEDED", output=output)
+
+    async def _results(self, run: Row) -> Json:
+        """The output of the Map state: the results, or where they are written.  Raises TaskError."""
+        children = self._store.query("SELECT * FROM map_run_children WHERE run = ? ORDER BY position", (run["id"],))
+        records = [map_results.record(child, self._redrive_of(child)) for child in children]
+        writer = json.loads(run["plan"])["ResultWriter"] or {"Resource": None, "WriterConfig": {}}
+        config = writer["WriterConfig"]
+        output_type = config.get("OutputType", "JSON")
+        parent = self._store.query("SELECT revision FROM executions WHERE id = ?", (run["execution"],))[0]
+        storage = self._storage(run, parent["revision"])
+        if not writer["Resource"] or storage is None:
+            results = map_results.transform(records, config.get("Transformation", "COMPACT"))
+            return results if output_type == "JSON" else map_results.written(results, output_type)
+        succeeded = [entry for entry in records if entry["Status"] == "SUCCEEDED"]
+        results = map_results.transform(succeeded, config.get("Transformation", "NONE"))
+        failed: list[Json] = [entry for entry in records if entry["Status"] != "SUCCEEDED"]
+        files = {
+            status: map_results.written(entries, output_type)
+            for status, entries in (("SUCCEEDED", results), ("FAILED", failed))
+            if entries
+        }
+        return await storage.write(writer, run["arn"].rsplit(":", 1)[1], run["arn"], files)
+
+    def _redrive_of(self, child: Row) -> dict[str, Any]:
+        row = self._store.query_one("SELECT * FROM executions WHERE arn = ?", (child["execution"],))
+        if row is not None:
+            return {"redriveCount": row["redrive_count"], **self._redrives.describe(row)}
+        if child["status"] == "SUCCEEDED":  # an Express child, which is gone once it has ended
+            reason = "Execution is SUCCEEDED and cannot be redriven"
+            return {"redriveStatus": "NOT_REDRIVABLE", "redriveStatusReason": reason}
+        return {"redriveStatus": "REDRIVABLE_BY_MAP_RUN"}
 
     def _end(
         self, number: int, status: str, *, output: Json = None, error: str | None = None, cause: str | None = None
@@ -410,19 +433,6 @@ class MapRuns(ExecutionOperations):
         if row is None:
             raise AwsError("ResourceNotFound", f"Resource not found: '{arn}'", members={"resourceName": arn})
         return row
-
-
-def _result(child: Row) -> dict[str, Json]:
-    """What the result files tell of a child."""
-    result: dict[str, Json] = {
-        "ExecutionArn": child["execution"],
-        "Input": child["input"],
-        "InputDetails": {"Included": True},
-        "Status": child["status"],
-    }
-    if child["output"] is not None:
-        result |= {"Output": child["output"], "OutputDetails": {"Included": True}}
-    return result | {name.capitalize(): child[name] for name in ("error", "cause") if child[name] is not None}
 
 
 def _counts(by_status: dict[str, int], written: bool, not_redrivable: int = 0) -> dict[str, int]:

@@ -180,4 +180,9 @@ MIGRATIONS = [
     ALTER TABLE map_runs ADD COLUMN redrive_count INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE map_runs ADD COLUMN redriven REAL;
     """,
+    """
+    -- When the child of a map run was started, and when it ended.
+    ALTER TABLE map_run_children ADD COLUMN started REAL;
+    ALTER TABLE map_run_children ADD COLUMN stopped REAL;
+    """,
 ]

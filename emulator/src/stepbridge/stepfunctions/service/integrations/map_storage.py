@@ -8,8 +8,9 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from stepbridge.api.errors import AwsError
 from stepbridge.api.models import operation_model
@@ -35,10 +36,15 @@ class MapStorage:
         config, parameters = reader["ReaderConfig"], reader["Parameters"]
         try:
             if reader["Resource"].endswith(":s3:listObjectsV2"):
-                return await self._list(parameters, config.get("MaxItems"))
-            content = await self._get(parameters["Bucket"], parameters["Key"])
+                if config.get("Transformation", "NONE") == "NONE":
+                    return await self._list(parameters, config.get("MaxItems"))
+                found = await self._list(parameters, None)
+                return await self._read_all(((parameters["Bucket"], it["Key"]) for it in found if it["Size"]), config)
+            content = await self._get(**parameters)
+            if config.get("ManifestType") == "ATHENA_DATA":
+                return await self._read_all(map(_bucket_and_key, content.decode().split()), config)
             if config.get("InputType") == "MANIFEST":
-                return await self._read_manifest(json.loads(content), config)
+                return await self._read_inventory(json.loads(content), config)
             return read_items(config, content)
         except AwsError as error:
             raise TaskError(ITEM_READER_FAILED, error.message) from None
@@ -47,21 +53,21 @@ class MapStorage:
         except (KeyError, ValueError) as error:
             raise TaskError(ITEM_READER_FAILED, f"The manifest cannot be read: {error}") from None
 
-    async def write(self, writer: dict[str, Json], run_id: str, map_run_arn: str, results: Mapping[str, Json]) -> Json:
-        """Write the results of a map run by their status; what the Map state's output then is.
+    async def write(self, writer: dict[str, Json], run_id: str, map_run_arn: str, files: Mapping[str, str]) -> Json:
+        """Write files with the results of a map run, by their status; what the Map state's output then is.
 
         Raises TaskError States.ResultWriterFailed.
         """
         bucket, prefix = writer["Parameters"]["Bucket"], writer["Parameters"].get("Prefix", "")
         folder = f"{prefix.rstrip('/')}/{run_id}" if prefix else run_id
-        files: dict[str, list[dict[str, Any]]] = {"FAILED": [], "PENDING": [], "SUCCEEDED": []}
+        ending = writer["WriterConfig"].get("OutputType", "JSON").lower()
+        written: dict[str, list[dict[str, Any]]] = {"FAILED": [], "PENDING": [], "SUCCEEDED": []}
         try:
-            for status, entries in results.items():
-                if entries:
-                    key, body = f"{folder}/{status}_0.json", to_json(entries).encode()
-                    await self._call("PutObject", Bucket=bucket, Key=key, Body=body)
-                    files[status].append({"Key": key, "Size": len(body)})
-            manifest = {"DestinationBucket": bucket, "MapRunArn": map_run_arn, "ResultFiles": files}
+            for status, text in files.items():
+                key, body = f"{folder}/{status}_0.{ending}", text.encode()
+                await self._call("PutObject", Bucket=bucket, Key=key, Body=body)
+                written[status].append({"Key": key, "Size": len(body)})
+            manifest = {"DestinationBucket": bucket, "MapRunArn": map_run_arn, "ResultFiles": written}
             key = f"{folder}/manifest.json"
             await self._call("PutObject", Bucket=bucket, Key=key, Body=to_json(manifest).encode())
         except AwsError as error:
@@ -72,9 +78,19 @@ class MapStorage:
         await self._authorize(operation_model("s3", operation), members)
         return await self._calls.call("s3", operation, **members)
 
-    async def _get(self, bucket: str, key: str) -> bytes:
-        body: bytes = (await self._call("GetObject", Bucket=bucket, Key=key))["Body"]
+    async def _get(self, **parameters: Json) -> bytes:
+        body: bytes = (await self._call("GetObject", **parameters))["Body"]
         return body
+
+    async def _read_all(self, objects: Iterable[tuple[str, str]], config: dict[str, Json]) -> list[Json]:
+        """The items in all of the objects, each by its bucket and key."""
+        limit = config.get("MaxItems")
+        items: list[Json] = []
+        for bucket, key in objects:
+            items += read_items(config, await self._get(Bucket=bucket, Key=key))
+            if limit and len(items) >= limit:
+                return items[:limit]
+        return items
 
     async def _list(self, parameters: dict[str, Json], limit: int | None) -> list[Json]:
         shape = operation_model("s3", "ListObjectsV2").output_shape
@@ -90,14 +106,22 @@ class MapStorage:
         items = [{"Etag" if name == "ETag" else name: value for name, value in it.items()} for it in objects]
         return items[:limit] if limit else items
 
-    async def _read_manifest(self, manifest: dict[str, Json], config: dict[str, Json]) -> list[Json]:
+    async def _read_inventory(self, manifest: dict[str, Json], config: dict[str, Json]) -> list[Json]:
         """The objects that an S3 Inventory lists."""
         bucket = manifest["destinationBucket"].rsplit(":", 1)[-1]
         headers = [header.strip() for header in manifest["fileSchema"].split(",")]
         items: list[Json] = []
         for file in manifest["files"]:
-            content = await self._get(bucket, file["key"])
+            content = await self._get(Bucket=bucket, Key=file["key"])
             text = (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode()
             items += [dict(zip(headers, row, strict=False)) for row in csv.reader(io.StringIO(text)) if row]
         limit = config.get("MaxItems")
         return items[:limit] if limit else items
+
+
+def _bucket_and_key(uri: str) -> tuple[str, str]:
+    """The two in `s3://bucket/key`.  Raises ValueError."""
+    parts = urlsplit(uri)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise ValueError(f"{uri} is not the URI of an object in S3")
+    return parts.netloc, parts.path.removeprefix("/")
