@@ -243,4 +243,5 @@ def test_a_service_that_is_not_there_is_refused_at_creation_by_name(
         states.create_state_machine(name="refused", definition=definition, roleArn=role)
 
     assert f"arn:aws:states:::{resource}" in str(refusal.value)
+    assert ("is not recognized" in str(refusal.value)) is resource.endswith("Taskz")  # what AWS has not either
     assert "/States/T/Resource" in str(refusal.value)

@@ -134,6 +134,27 @@ REFUSED: list[tuple[str, Any, list[tuple[str, str, str | None]]]] = [
     ("the same name twice", one({"Type": "Parallel", "End": True, "Branches": [
         {"StartAt": "A", "States": {"A": PASS}}, {"StartAt": "A", "States": {"A": PASS}}]}),
      [("DUPLICATE_STATE_NAME", "Duplicate State name: A", "/States/S/Branches[1]/States/A")]),
+    ("the same label twice", one({"Type": "Parallel", "End": True, "Branches": [
+        {"StartAt": name, "States": {name: {"Type": "Map", "Label": "L", "End": True, "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+            "StartAt": f"{name}I", "States": {f"{name}I": PASS}}}}} for name in "AB"]}),
+     [("DUPLICATE_LABEL_NAME", "Duplicate Label name: L", "/States/S/Branches[1]/States/B/Label")]),
+    ("a language that is none", one({**PASS, "QueryLanguage": "jsonpath", "InputPath": "$", "Output": "{% 1 %}"}),
+     [(SCHEMA, ("The QueryLanguage is set to 'JSONata', but field 'InputPath' is only supported for the 'JSONPath' "
+               "QueryLanguage"), "/States/S"),
+      (SCHEMA, "Value should be one of the following: [JSONPath, JSONata]", "/States/S/QueryLanguage")]),
+    ("a language that is no text", {**one(PASS), "QueryLanguage": 5},
+     [(SCHEMA, "Expected value of type [STRING]", "/QueryLanguage")]),
+    ("JSONPath in a JSONata machine with fields of JSONata",
+     {**one({**PASS, "QueryLanguage": "JSONPath", "Output": 1}), "QueryLanguage": "JSONata"},
+     [(SCHEMA, "'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state machine", "/States/S")]),
+    ("credentials without a role", one({"Type": "Task", "Resource": LAMBDA, "Credentials": {"Role": "r"}, "End": True}),
+     [(SCHEMA, "The field 'RoleArn' is required but was missing", "/States/S/Credentials"),
+      (SCHEMA, 'The field "Role" is not supported by Step Functions', "/States/S/Credentials")]),
+    ("variables that are no object", one({**PASS, "Assign": "v"}),
+     [(SCHEMA, "Expected value of type Object", "/States/S/Assign")]),
+    ("a map without processor", one({"Type": "Map", "End": True}),
+     [(SCHEMA, "This object should have only one of the following fields: [ItemProcessor, Iterator]", "/States/S")]),
     ("no object", "[]", [(SCHEMA, "Definition must be a valid JSON object", None)]),
 ]  # fmt: skip
 
@@ -141,6 +162,11 @@ REFUSED: list[tuple[str, Any, list[tuple[str, str, str | None]]]] = [
 @pytest.mark.parametrize(("definition", "expected"), [pytest.param(*case[1:], id=case[0]) for case in REFUSED])
 def test_a_definition_is_refused(definition: Any, expected: list[tuple[str, str, str | None]]) -> None:
     assert found(definition) == expected
+
+
+def test_inner_states_may_go_round_for_ever() -> None:
+    inner = {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Pass", "Next": "A"}}
+    assert found(one({"Type": "Map", "End": True, "ItemProcessor": {"StartAt": "A", "States": inner}})) == []
 
 
 def test_what_expressions_can_read() -> None:

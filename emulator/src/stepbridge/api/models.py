@@ -30,3 +30,9 @@ def operation_model(service_name: str, operation: str) -> OperationModel:
 def has_operation(service_name: str, operation: str) -> bool:
     """Whether the service's model has the operation."""
     return operation in service_model(service_name).operation_names
+
+
+@cache
+def services_by_plain_name() -> dict[str, str]:
+    """The names of all models by the same without hyphens: `servicequotas` → `service-quotas`."""
+    return {name.replace("-", ""): name for name in Loader().list_available_services("service-2")}

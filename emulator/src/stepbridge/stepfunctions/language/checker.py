@@ -61,14 +61,17 @@ class Fields:
     def has(self, name: str) -> bool:
         return name in self.members
 
-    def allow(self, names: Iterable[str]) -> None:
-        """Note every field that is not one of `names`, or belongs to the other query language."""
+    def allow(self, names: Iterable[str], *, either_language: bool = False) -> None:
+        """Note every field that is not one of `names`, or belongs to the other query language.
+
+        With `either_language` fields of both languages may be there.
+        """
         allowed = {"Comment", *names}
         other, fields = ("JSONPath", JSONPATH_ONLY) if self.is_jsonata else (JSONATA, JSONATA_ONLY)
         for name in self.members:
             if name not in allowed:
                 self.error(f"Field '{name}' is not supported")
-            elif name in fields:
+            elif name in fields and not either_language:
                 self.error(
                     f"The QueryLanguage is set to '{self.language}', "
                     f"but field '{name}' is only supported for the '{other}' QueryLanguage"

@@ -108,11 +108,12 @@ class _Reading:
     def machine(self, members: dict[str, Json]) -> Definition:
         top = Fields(members, "", JSONPATH, self.findings)
         top.allow(("QueryLanguage", "StartAt", "States", "TimeoutSeconds", "Version"))
-        self.language = top.choice("QueryLanguage", (JSONPATH, JSONATA), JSONPATH)
+        self.language = _query_language(top, JSONPATH)
         top.choice("Version", ("1.0",), "1.0")
         timeout = top.integer("TimeoutSeconds", None, 1, 99_999_999)
         flow = self._flow(top)
         if not self.findings.diagnostics and not self.single_state:
+            self._check_labels(flow, members, "", set())
             self._check_graph(flow, members, "")
         references = _variable_references(self.all_states) if not self.findings.diagnostics else {}
         return Definition(flow, self.all_states, timeout, references)
@@ -154,9 +155,12 @@ class _Reading:
         return Flow(start_at, found)
 
     def _state(self, name: str, members: dict[str, Json], location: str) -> State | None:
-        fields = Fields(members, location, self.language, self.findings)
-        language = fields.choice("QueryLanguage", (JSONPATH, JSONATA), self.language)
-        if fields.has("QueryLanguage") and language == JSONPATH and self.language == JSONATA:
+        language = JSONPATH if members.get("QueryLanguage") == JSONPATH else JSONATA
+        if "QueryLanguage" not in members:
+            language = self.language
+        downgraded = language == JSONPATH and self.language == JSONATA
+        fields = Fields(members, location, language, self.findings)
+        if downgraded:
             fields.error("'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state machine")
         kind = members.get("Type")
         if kind is None:
@@ -167,7 +171,8 @@ class _Reading:
             return None
         has_result = kind in ("Task", "Parallel", "Map")
         fields = Fields(members, location, language, self.findings, has_result=has_result)
-        fields.allow(states.FIELDS[kind])
+        fields.allow(states.FIELDS[kind], either_language=downgraded)
+        _query_language(fields, self.language)
         state = states.PARSERS[kind](fields, name, self._inner_flow)
         if self.express:
             self._check_express(fields, state)
@@ -187,7 +192,7 @@ class _Reading:
     # --- The graph ----------------------------------------------------------------------------------------------------
 
     def _check_graph(self, flow: Flow, members: Mapping[str, Any], location: str) -> None:
-        """Every transition leads somewhere, some state ends, every state can be reached."""
+        """Every transition leads somewhere, every state can be reached, and of the outermost states some one ends."""
         if flow.start_at not in flow.states:
             self._missing_target(flow.start_at, f"{location}/StartAt")
         for name, state in flow.states.items():
@@ -195,7 +200,7 @@ class _Reading:
             for target, place in _transitions(state):
                 if target not in flow.states:
                     self._missing_target(target, f"{here}/{place}")
-        if not any(_is_terminal(state) for state in flow.states.values()):
+        if not location and not any(_is_terminal(state) for state in flow.states.values()):
             self.findings.add("Workflow has no terminal state", None, "MISSING_END_STATE")
         else:
             reached = _reachable(flow)
@@ -204,18 +209,46 @@ class _Reading:
                     self.findings.add(
                         f'State "{name}" is not reachable.', f"{location}/States/{name}", "MISSING_TRANSITION_TARGET"
                     )
+        for inner, inner_members, here in _inner_flows(flow, members, location):
+            self._check_graph(inner, inner_members, here)
+
+    def _check_labels(self, flow: Flow, members: Mapping[str, Any], location: str, seen: set[str]) -> None:
         for name, state in flow.states.items():
-            here = f"{location}/States/{name}"
-            inner = members["States"][name]
-            if isinstance(state, Parallel):
-                for index, branch in enumerate(state.branches):
-                    self._check_graph(branch, inner["Branches"][index], f"{here}/Branches[{index}]")
-            elif isinstance(state, Map):
-                place = "ItemProcessor" if "ItemProcessor" in inner else "Iterator"
-                self._check_graph(state.processor, inner[place], f"{here}/{place}")
+            if isinstance(state, Map) and state.label is not None:
+                if state.label in seen:
+                    place = f"{location}/States/{name}/Label"
+                    self.findings.add(f"Duplicate Label name: {state.label}", place, "DUPLICATE_LABEL_NAME")
+                seen.add(state.label)
+        for inner, inner_members, here in _inner_flows(flow, members, location):
+            self._check_labels(inner, inner_members, here, seen)
 
     def _missing_target(self, target: str, location: str) -> None:
         self.findings.add(f"Missing 'Next' target: {target}", location, "MISSING_TRANSITION_TARGET")
+
+
+def _query_language(fields: Fields, inherited: str) -> str:
+    """The QueryLanguage of a state machine or state.  AWS takes anything but the exact word JSONPath for JSONata."""
+    value = fields.members.get("QueryLanguage", inherited)
+    if not isinstance(value, str):
+        fields.error("Expected value of type [STRING]", "QueryLanguage")
+    elif value not in (JSONPATH, JSONATA):
+        fields.error(f"Value should be one of the following: [{JSONPATH}, {JSONATA}]", "QueryLanguage")
+    return JSONPATH if value == JSONPATH else JSONATA
+
+
+def _inner_flows(
+    flow: Flow, members: Mapping[str, Any], location: str
+) -> Iterator[tuple[Flow, Mapping[str, Any], str]]:
+    """The branches and processors of a flow's states: each parsed, as it is written, and where it is."""
+    for name, state in flow.states.items():
+        here = f"{location}/States/{name}"
+        written = members["States"][name]
+        if isinstance(state, Parallel):
+            for index, branch in enumerate(state.branches):
+                yield branch, written["Branches"][index], f"{here}/Branches[{index}]"
+        elif isinstance(state, Map):
+            place = "ItemProcessor" if "ItemProcessor" in written else "Iterator"
+            yield state.processor, written[place], f"{here}/{place}"
 
 
 def _transitions(state: State) -> Iterator[tuple[str, str]]:

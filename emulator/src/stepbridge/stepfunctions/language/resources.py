@@ -140,16 +140,17 @@ def parse(arn: str) -> Resource:
         return Activity(arn)
     match = _INTEGRATION.fullmatch(arn)
     if match is None:
-        raise _unknown(arn)
+        raise ResourceError(unrecognized(arn))
     service, action, pattern = match.group("service"), match.group("action"), match.group("pattern")
     patterns = _TOKEN if service.startswith("aws-sdk:") else _OPTIMIZED.get(service, {}).get(action)
     if patterns is None or (pattern is not None and pattern not in patterns):
-        raise _unknown(arn)
+        raise ResourceError(unrecognized(arn))
     return Integration(arn, service, action, pattern)
 
 
-def _unknown(arn: str) -> ResourceError:
-    return ResourceError(
+def unrecognized(arn: str) -> str:
+    """What AWS says of a Resource that it has not."""
+    return (
         f"The resource provided {arn} is not recognized. "
         "The value is not a valid resource ARN, or the resource is not available in this region."
     )

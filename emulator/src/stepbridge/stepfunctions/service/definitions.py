@@ -8,6 +8,7 @@ from stepbridge.api.errors import AwsError
 from stepbridge.stepfunctions import language
 from stepbridge.stepfunctions.language import resources
 from stepbridge.stepfunctions.service.integrations import TaskIntegrations
+from stepbridge.stepfunctions.service.integrations.sdk import find_operation
 
 
 def check(text: str, machine_type: str, integrations: TaskIntegrations) -> None:
@@ -30,7 +31,7 @@ def _not_emulated(scope: dict[str, Any], path: str, integrations: TaskIntegratio
     for name, state in scope["States"].items():
         place = f"{path}/States/{name}"
         if state["Type"] == "Task" and not _can_call(resources.parse(state["Resource"]), integrations):
-            message = f"AWS has the resource {state['Resource']}, but stepbridge cannot emulate it"
+            message = _why_not(state["Resource"])
             yield language.Diagnostic("SCHEMA_VALIDATION_FAILED", message, f"{place}/Resource")
         for number, branch in enumerate(state.get("Branches", [])):
             yield from _not_emulated(branch, f"{place}/Branches[{number}]", integrations)
@@ -41,3 +42,12 @@ def _not_emulated(scope: dict[str, Any], path: str, integrations: TaskIntegratio
 
 def _can_call(resource: resources.Resource, integrations: TaskIntegrations) -> bool:
     return isinstance(resource, resources.Activity) or integrations.accepts(resource)
+
+
+def _why_not(arn: str) -> str:
+    resource = resources.parse(arn)
+    if isinstance(resource, resources.Integration):
+        kind, _, service = resource.service.partition(":")
+        if kind == "aws-sdk" and find_operation(service, resource.action) is None:
+            return resources.unrecognized(arn)
+    return f"AWS has the resource {arn}, but stepbridge cannot emulate it"

@@ -9,7 +9,7 @@ from botocore.exceptions import UnknownServiceError
 from botocore.model import OperationModel
 
 from stepbridge.api.errors import AwsError
-from stepbridge.api.models import has_operation, operation_model, service_model
+from stepbridge.api.models import has_operation, operation_model, service_model, services_by_plain_name
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.service.integrations.aws_calls import (
     AwsCalls,
@@ -20,15 +20,15 @@ from stepbridge.stepfunctions.service.integrations.aws_calls import (
 )
 from stepbridge.stepfunctions.service.integrations.call import TaskCall
 
-# The names in resources are those of the AWS SDK for Java 2; where botocore's model has another one:
+# The names in resources are those of the AWS SDK for Java 2, which have no hyphens; where botocore's model has another:
 _MODELS = {
-    "applicationautoscaling": "application-autoscaling",
     "cloudwatchevents": "events",
     "cloudwatchlogs": "logs",
-    "cognitoidentity": "cognito-identity",
     "cognitoidentityprovider": "cognito-idp",
+    "costandusagereport": "cur",
     "costexplorer": "ce",
     "databasemigration": "dms",
+    "directory": "ds",
     "elasticloadbalancing": "elb",
     "elasticloadbalancingv2": "elbv2",
     "elasticsearch": "es",
@@ -36,11 +36,8 @@ _MODELS = {
     "iotdataplane": "iot-data",
     "iotjobsdataplane": "iot-jobs-data",
     "marketplacemetering": "meteringmarketplace",
-    "rdsdata": "rds-data",
-    "redshiftdata": "redshift-data",
+    "serverlessapplicationrepository": "serverlessrepo",
     "sfn": "stepfunctions",
-    "timestreamquery": "timestream-query",
-    "timestreamwrite": "timestream-write",
 }
 
 
@@ -48,6 +45,7 @@ _MODELS = {
 def find_operation(service: str, action: str) -> OperationModel | None:
     """The operation that `aws-sdk:service:action` means, or None if there is none."""
     model, operation = _MODELS.get(service, service), action[:1].upper() + action[1:]
+    model = services_by_plain_name().get(model, model)
     try:
         return operation_model(model, operation) if has_operation(model, operation) else None
     except UnknownServiceError:
