@@ -169,6 +169,7 @@ class Emulator:
 
         schedules = Schedules(settings, store, clock, trace, calls, lambda_service.functions, permissions)
         moto.tell_schedule_changes(schedules.changed)
+        moto.tell_events(schedules.take)
 
         def issuer(token: str) -> str | None:
             return states[0].issuer(token) if states else None  # what runs elsewhere gives tokens of its own

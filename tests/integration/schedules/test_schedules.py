@@ -58,6 +58,10 @@ class Permissions:
 
     def __init__(self) -> None:
         self.refused: set[str] = set()
+        self.trusted = {"events.amazonaws.com", "scheduler.amazonaws.com"}
+
+    async def may_assume(self, service: str, role_arn: str, source_arn: str) -> bool:
+        return service in self.trusted
 
     async def require(self, session: Any, operation: Any, members: Mapping[str, Any]) -> None:
         if session.role_arn in self.refused:
@@ -80,6 +84,7 @@ class Bench:
         trace.listen(lambda hop: self.told.append(hop.text))
         self.schedules = Schedules(settings, store, clock, trace, self.calls, self.functions, self.permissions)
         self.moto.tell_schedule_changes(self.schedules.changed)
+        self.moto.tell_events(self.schedules.take)
 
     async def call(self, service: str, operation: str, **members: Any) -> Members:
         """An API call, and all that comes of it."""
@@ -207,6 +212,51 @@ def test_schedules(bench: Run) -> None:
     bench(scenario)
 
 
+def test_an_event_goes_to_the_targets_of_the_rules_that_match_it(bench: Run) -> None:
+    async def scenario(one: Bench) -> None:
+        url = (await one.call("sqs", "CreateQueue", QueueName="matched"))["QueueUrl"]
+        queue = f"arn:aws:sqs:us-east-1:{ACCOUNT}:matched"
+        pattern = json.dumps({"source": ["shop"], "detail": {"total": [{"numeric": [">", 10]}]}})
+        await one.call("events", "PutRule", Name="matching", EventPattern=pattern)
+        await one.call("events", "PutRule", Name="timed", ScheduleExpression="rate(5 minutes)")
+        transformer = {"InputPathsMap": {"n": "$.detail.total"}, "InputTemplate": '{"n": <n>}'}
+        targets = [
+            {"Id": "1", "Arn": FUNCTION},
+            {"Id": "2", "Arn": MACHINE, "RoleArn": ROLE, "InputTransformer": transformer},
+            {"Id": "3", "Arn": queue, "InputPath": "$.detail"},
+        ]
+        await one.call("events", "PutTargets", Rule="matching", Targets=targets)
+        await one.call("events", "PutTargets", Rule="timed", Targets=[{"Id": "1", "Arn": FUNCTION}])
+
+        async def put(total: int) -> None:
+            entry = {"Source": "shop", "DetailType": "Sold", "Detail": json.dumps({"total": total})}
+            answer = await one.call("events", "PutEvents", Entries=[entry])
+            assert answer["FailedEntryCount"] == 0
+
+        await put(5)
+        await put(15)
+        ((principal, source, event),) = one.functions.invoked
+        assert (principal, source) == ("events.amazonaws.com", f"arn:aws:events:us-east-1:{ACCOUNT}:rule/matching")
+        assert (event["source"], event["detail-type"], event["detail"]) == ("shop", "Sold", {"total": 15})
+        assert set(event) == {
+            "version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail"
+        }  # fmt: skip
+        assert datetime.fromisoformat(event["time"])
+        assert one.states.inputs == ['{"n": 15}']
+        received = await one.calls.call("sqs", "ReceiveMessage", QueueUrl=url)
+        assert [json.loads(message["Body"]) for message in received["Messages"]] == [{"total": 15}]
+
+        one.permissions.trusted.clear()
+        await put(16)
+        assert any("events.amazonaws.com may not assume" in text for text in one.told)
+        await one.call("events", "DisableRule", Name="matching")
+        await put(17)
+        assert (len(one.functions.invoked), len(one.states.inputs)) == (2, 1)
+        await one.call("sqs", "DeleteQueue", QueueUrl=url)
+
+    bench(scenario)
+
+
 def test_a_schedule_with_bounds(bench: Run) -> None:
     async def scenario(one: Bench) -> None:
         start, end = (datetime.fromtimestamp(MONDAY + seconds, UTC) for seconds in (600, 1300))
@@ -295,6 +345,40 @@ def test_after_a_restart_the_rate_goes_on(tmp_path: Path) -> None:
             {"ScheduleExpression": "rate(1 hour)", "Target": {"Arn": "arn:aws:ecs:us-east-1:1:x", "RoleArn": ROLE}},
             "stepbridge sends to",
         ),
+        (
+            "scheduler", "CreateSchedule",
+            {"ScheduleExpression": "rate(1 hour)", "FlexibleTimeWindow": {"Mode": "FLEXIBLE"}},
+            "MaximumWindowInMinutes",
+        ),
+        (
+            "scheduler", "CreateSchedule",
+            {
+                "ScheduleExpression": "rate(1 hour)",
+                "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 1441},
+            },
+            "Value '1441' at 'flexibleTimeWindow.maximumWindowInMinutes' failed to satisfy constraint",
+        ),
+        (
+            "scheduler", "CreateSchedule",
+            {
+                "ScheduleExpression": "rate(1 hour)",
+                "Target": {"Arn": MACHINE, "RoleArn": ROLE, "RetryPolicy": {"MaximumRetryAttempts": 186}},
+            },
+            "Value '186' at 'target.retryPolicy.maximumRetryAttempts' failed to satisfy constraint",
+        ),
+        (
+            "scheduler", "CreateSchedule", {"ScheduleExpression": "rate(1 hour)", "State": "MAYBE"},
+            "Value 'MAYBE' at 'state' failed to satisfy constraint",
+        ),
+        (
+            "scheduler", "CreateSchedule",
+            {
+                "ScheduleExpression": "rate(1 hour)",
+                "StartDate": datetime(2030, 1, 2, tzinfo=UTC),
+                "EndDate": datetime(2030, 1, 1, tzinfo=UTC),
+            },
+            "The EndDate must be after the StartDate.",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_refused(bench: Run, service: str, operation: str, members: Mapping[str, Any], message: str) -> None:
@@ -308,5 +392,29 @@ def test_what_is_refused(bench: Run, service: str, operation: str, members: Mapp
             await one.call(service, operation, **whole)
         assert refusal.value.code == "ValidationException"
         assert message in refusal.value.message
+
+    bench(scenario)
+
+
+def test_what_is_not_there_is_told(bench: Run) -> None:
+    async def scenario(one: Bench) -> None:
+        with pytest.raises(AwsError) as refusal:
+            await one.schedule("x", "rate(1 hour)", {"Arn": MACHINE}, GroupName="nowhere")
+        assert (refusal.value.code, refusal.value.message) == (
+            "ResourceNotFoundException",
+            "Schedule group nowhere does not exist.",
+        )
+        await one.call("events", "PutRule", Name="matching", EventPattern='{"source": ["shop"]}')
+        for target, message in (
+            ({"Id": "1", "Arn": MACHINE}, f"RoleArn is required for target {MACHINE}."),
+            (
+                {"Id": "1", "Arn": "arn:aws:ecs:us-east-1:1:cluster/c"},
+                "stepbridge sends to lambda, states, sqs, sns, not",
+            ),
+        ):
+            with pytest.raises(AwsError) as refusal:
+                await one.call("events", "PutTargets", Rule="matching", Targets=[target])
+            assert refusal.value.code == "ValidationException"
+            assert message in refusal.value.message
 
     bench(scenario)

@@ -27,7 +27,7 @@ from stepbridge.api.moto_journal import (
     service_changed_by,
 )
 from stepbridge.api.queue_arrivals import tell_of_arrivals
-from stepbridge.api.schedule_changes import tell_of_rules, tell_of_schedules
+from stepbridge.api.schedule_changes import EventListener, tell_of_events, tell_of_rules, tell_of_schedules
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ class MotoBackend:
         self._changing = threading.Lock()
         self._on_queue_message: Callable[[str, float], object] | None = None
         self._on_schedule_change: Callable[[], object] | None = None
+        self._on_event: EventListener | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
@@ -145,6 +146,14 @@ class MotoBackend:
         self._loop = asyncio.get_running_loop()
         self._on_schedule_change = listener
 
+    def tell_events(self, listener: EventListener) -> None:
+        """Call `listener` on this event loop for each rule of EventBridge that matches an event from now on.
+
+        It gets the ARN of the rule, those of its targets that moto does not send to, and the event.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._on_event = listener
+
     def close(self) -> None:
         """Stop the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -156,6 +165,10 @@ class MotoBackend:
     def _schedule_changed(self) -> None:
         if self._loop is not None and self._on_schedule_change is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._on_schedule_change)
+
+    def _event_matched(self, rule_arn: str, targets: list[dict[str, Any]], event: dict[str, Any]) -> None:
+        if self._loop is not None and self._on_event is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._on_event, rule_arn, targets, event)
 
     def _load(self) -> None:
         with self._loading:
@@ -175,6 +188,7 @@ class MotoBackend:
                     tell_of_arrivals(self._message_arrived)
                 elif service == "events":
                     tell_of_rules(self._schedule_changed)
+                    tell_of_events(self._event_matched)
                 elif service == "scheduler":
                     tell_of_schedules(self._schedule_changed)
                 return create_backend_app(service)

@@ -1,10 +1,10 @@
-"""The timer behind all rules and schedules."""
+"""The timer behind all rules and schedules, and what events make rules send."""
 
 import asyncio
 import json
 import logging
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from stepbridge.clock import Clock, Timer
 from stepbridge.schedules.expressions import Once
 from stepbridge.schedules.inputs import rule_input, schedule_input
 from stepbridge.schedules.source import Entry, read_entries
-from stepbridge.schedules.targets import RULES, AwsCalls, Functions, Permissions, Targets
+from stepbridge.schedules.targets import RULES, AwsCalls, Functions, Permissions, Sender, Targets
 from stepbridge.settings import Settings
 from stepbridge.store import Store
 from stepbridge.trace import Trace
@@ -92,6 +92,20 @@ class Schedules:
             self._reading = True
             self._run(self._read())
 
+    def take(self, rule_arn: str, targets: Sequence[Mapping[str, Any]], event: Mapping[str, Any]) -> None:
+        """Send an event that a rule matches to targets of the rule."""
+        sender = Sender(rule_arn, self._settings.account, RULES)
+        for target in targets:
+            self._run(self._send_event(sender, target, event))
+
+    async def _send_event(self, sender: Sender, target: Mapping[str, Any], event: Mapping[str, Any]) -> None:
+        try:
+            text = rule_input(target, event, sender.arn)
+        except ValueError as error:
+            self._tell(sender, "schedule-failed", f"has an input that cannot be made: {error}")
+        else:
+            await self._deliver(sender, target, text)
+
     async def _read(self) -> None:
         try:
             while self._outdated:
@@ -148,34 +162,30 @@ class Schedules:
         await self._store.committed()
         for target in entry.targets:
             event = self._event(entry, time)
-            try:
-                if entry.sender.service == RULES:
-                    text = rule_input(target, event, entry.sender.arn)
-                else:
-                    attributes = {
-                        "schedule-arn": entry.sender.arn,
-                        "scheduled-time": event["time"],
-                        "execution-id": uuid.uuid4().hex[:16],
-                        "attempt-number": "1",
-                    }
-                    text = schedule_input(target.get("Input") or json.dumps(event), attributes)
-            except ValueError as error:
-                self._tell(entry, "schedule-failed", f"has an input that cannot be made: {error}")
+            if entry.sender.service == RULES:
+                await self._send_event(entry.sender, target, event)
                 continue
-            await self._deliver(entry, target, text)
+            attributes = {
+                "schedule-arn": entry.sender.arn,
+                "scheduled-time": event["time"],
+                "execution-id": uuid.uuid4().hex[:16],
+                "attempt-number": "1",
+            }
+            text = schedule_input(target.get("Input") or json.dumps(event), attributes)
+            await self._deliver(entry.sender, target, text)
         if last and entry.deleted_after:
             await self._calls.call("scheduler", "DeleteSchedule", Name=entry.sender.name, GroupName=entry.group)
 
-    async def _deliver(self, entry: Entry, target: Any, text: str) -> None:
-        self._tell(entry, "schedule-fired", f"fires for {target['Arn']}")
+    async def _deliver(self, sender: Sender, target: Mapping[str, Any], text: str) -> None:
+        self._tell(sender, "schedule-fired", f"fires for {target['Arn']}")
         try:
-            await self._targets.send(entry.sender, target, text)
+            await self._targets.send(sender, target, text)
         except AwsError as error:
-            self._tell(entry, "schedule-failed", f"cannot reach {target['Arn']}: {error.code}: {error.message}")
+            self._tell(sender, "schedule-failed", f"cannot reach {target['Arn']}: {error.code}: {error.message}")
             try:
-                await self._targets.bury(entry.sender, target, text, error)
+                await self._targets.bury(sender, target, text, error)
             except AwsError as failure:
-                self._tell(entry, "schedule-failed", f"cannot reach its dead-letter queue: {failure.message}")
+                self._tell(sender, "schedule-failed", f"cannot reach its dead-letter queue: {failure.message}")
 
     def _event(self, entry: Entry, time: float) -> dict[str, Any]:
         rule = entry.sender.service == RULES
@@ -191,9 +201,9 @@ class Schedules:
             "detail": {} if rule else "{}",
         }
 
-    def _tell(self, entry: Entry, event: str, text: str) -> None:
-        kind = "Rule" if entry.sender.service == RULES else "Schedule"
-        self._trace.emit("events", event, f"{kind} {entry.sender.name} {text}", arn=entry.sender.arn)
+    def _tell(self, sender: Sender, event: str, text: str) -> None:
+        kind = "Rule" if sender.service == RULES else "Schedule"
+        self._trace.emit("events", event, f"{kind} {sender.name} {text}", arn=sender.arn)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

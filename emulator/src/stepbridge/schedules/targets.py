@@ -40,7 +40,11 @@ class Functions(Protocol):
 
 
 class Permissions(Protocol):
-    """What roles may do."""
+    """What roles may do, and who may assume them."""
+
+    async def may_assume(self, service: str, role_arn: str, source_arn: str) -> bool:
+        """Whether `service` may assume the role for the resource `source_arn`."""
+        ...
 
     async def require(self, session: RoleSession, operation: OperationModel, members: Mapping[str, Any]) -> None:
         """Raises AwsError if the role may not call the operation so."""
@@ -142,6 +146,8 @@ class Targets:
         self, sender: Sender, target: Mapping[str, Any], service: str, operation: str, members: dict[str, Any]
     ) -> None:
         if (role := target.get("RoleArn")) is not None:
+            if not await self._permissions.may_assume(sender.service, role, sender.arn):
+                raise AwsError("AccessDeniedException", f"{sender.service} may not assume {role}", status=403)
             session = RoleSession(role, sender.name)
             await self._permissions.require(session, operation_model(service, operation), members)
         await self._calls.call(service, operation, **members)
