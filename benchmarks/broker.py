@@ -29,11 +29,12 @@ MANY = 500
 
 @dataclass(frozen=True)
 class Broker:
-    """A running broker."""
+    """A running broker; `files` is how many open files a connection takes of one of its processes."""
 
     name: str
     pid: int
     address: Address
+    files: int = 1
 
     def memory(self) -> float:
         """The memory of its processes in MiB."""
@@ -61,7 +62,7 @@ def measure(broker: Broker) -> list[float | None]:
     slow = flow(broker.address, 1, 1, SECONDS / 2)
     many = flow(broker.address, MANY, 1, SECONDS)
     before = broker.memory()
-    count = min(IDLE, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500)
+    count = min(IDLE, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500) // broker.files)
     connections = idle(broker.address, count)
     after = broker.memory()
     for connection in connections:
@@ -86,6 +87,7 @@ def stepbridge(*options: str) -> AbstractContextManager[Broker]:
                     " ".join(["stepbridge", *options]),
                     emulator.pid,
                     Address("localhost", emulator.endpoints["mqtt_port"], context),
+                    files=2 if options else 1,  # with a session on Mosquitto for each
                 )
             finally:
                 emulator.stop()
