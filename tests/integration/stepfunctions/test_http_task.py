@@ -240,3 +240,25 @@ def test_no_secret_is_told(stepbridge: EmulatorProcess, api: Api, connection: st
     ]  # fmt: skip
     assert events[2]["taskScheduledEventDetails"]["resourceType"] == "http"
     assert SECRET not in json.dumps(events, default=str)
+
+
+@pytest.mark.parametrize("reveal", [False, True])
+def test_a_trace_shows_request_and_response(
+    stepbridge: EmulatorProcess, api: Api, connection: str, reveal: bool
+) -> None:
+    parameters = {"ApiEndpoint": f"{api.url}/things", "Method": "GET", "Headers": {"X-Mine": "1"}}
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::http:invoke",
+        "Parameters": {**parameters, "Authentication": {"ConnectionArn": connection}},
+        "End": True,
+    }
+    tested = client(stepbridge.endpoints["http"]).test_state(
+        definition=json.dumps(task), roleArn=ROLE, inspectionLevel="TRACE", revealSecrets=reveal
+    )
+    request, response = tested["inspectionData"]["request"], tested["inspectionData"]["response"]
+    assert (request["protocol"], request["method"]) == ("http", "GET")
+    assert "X-Mine: 1" in request["headers"]
+    assert (SECRET in json.dumps(request)) is reveal
+    assert (response["statusCode"], response["statusMessage"]) == ("200", "OK")
+    assert json.loads(response["body"]) == {"ok": [1, None]}

@@ -51,9 +51,74 @@ def test_a_mock_stands_for_the_call() -> None:
     assert answer["inspectionData"]["result"] == "7"
 
 
+MAP: dict[str, Any] = {
+    "Type": "Map",
+    "ItemReader": {
+        "Resource": "arn:aws:states:::s3:getObject",
+        "ReaderConfig": {"InputType": "JSON", "ItemsPointer": "/rows", "MaxItems": 3},
+        "Parameters": {"Bucket": "b", "Key": "k"},
+    },
+    "ItemSelector": {"v.$": "$$.Map.Item.Value", "x.$": "$.x"},
+    "ItemBatcher": {"MaxItemsPerBatch": 2},
+    "ItemProcessor": {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+        "StartAt": "I",
+        "States": {"I": {"Type": "Pass", "End": True}},
+    },
+    "End": True,
+}
+
+
+def test_every_stage_of_a_map_is_told() -> None:
+    answer = answer_of(
+        MAP,
+        input='{"x": 1}',
+        mock={"result": "[]"},
+        inspectionLevel="DEBUG",
+        stateConfiguration={"mapItemReaderData": '{"rows": ["a", "b", "c", "d"]}'},
+    )
+    told = {name: json.loads(answer["inspectionData"][f"after{name}"]) for name in ("ItemsPointer", "ItemSelector")}
+    selected = [{"v": item, "x": 1} for item in "abc"]
+    assert told == {"ItemsPointer": ["a", "b", "c"], "ItemSelector": selected}
+    batches = json.loads(answer["inspectionData"]["afterItemBatcher"])
+    assert batches == [{"Items": selected[:2]}, {"Items": selected[2:]}]
+
+
+def test_data_of_a_reader_are_as_in_the_file() -> None:
+    reader = {**MAP["ItemReader"], "ReaderConfig": {"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW"}}
+    state = {**MAP, "ItemReader": reader, "ItemSelector": {"v.$": "$$.Map.Item.Value.n"}}
+    configuration = {"mapItemReaderData": "n,m\n1,2\n"}
+    answer = answer_of(state, mock={"result": "[]"}, inspectionLevel="DEBUG", stateConfiguration=configuration)
+    assert json.loads(answer["inspectionData"]["afterItemSelector"]) == [{"v": "1"}]
+
+
+def test_variables_are_assigned() -> None:
+    state = {"Type": "Pass", "Assign": {"a.$": "$.n", "b.$": "$given"}, "End": True}
+    answer = answer_of(state, input='{"n": 1}', variables='{"given": 2}', inspectionLevel="DEBUG")
+    assert json.loads(answer["inspectionData"]["variables"]) == {"given": 2, "a": 1, "b": 2}
+    failing = {"Type": "Pass", "Assign": {"a.$": "$.nothing"}, "End": True}
+    assert answer_of(failing)["status"] == "FAILED"
+
+
 @pytest.mark.parametrize(
     ("state", "members", "message"),
     [
+        (
+            CALL,
+            {"context": "{}", "roleArn": ROLE},
+            "TestState does not support Context when a mock is not specified.",
+        ),
+        (
+            CALL,
+            {"mock": {"result": "1", "errorOutput": {"error": "E"}}},
+            "A test mock should have only one of the following fields: [result, errorOutput].",
+        ),
+        (CALL, {"mock": {"result": "{"}}, "Mocked result must be valid JSON"),
+        (
+            {**MAP, "ResultWriter": {"Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Bucket": "b"}}},
+            {"mock": {"result": "[]"}},
+            "Mocked result must be a JSON object.",
+        ),
         (CALL, {}, "RoleArn must be specified when testing a Task state"),
         (
             {"Type": "Pass", "End": True},

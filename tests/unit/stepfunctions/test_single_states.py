@@ -47,8 +47,7 @@ def _run(parameters: dict[str, Any]) -> Outcome:
         context_override=json.loads(parameters["context"]) if "context" in parameters else None,
         retries=configuration.get("retrierRetryCount", 0),
     )
-    items = configuration.get("mapItemReaderData")
-    outcome = test.begin(json.loads(items) if items else None)
+    outcome = test.begin(configuration.get("mapItemReaderData"))
     if outcome is not None:
         return outcome
     mock = parameters["mock"]

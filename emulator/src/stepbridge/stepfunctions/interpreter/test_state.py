@@ -7,10 +7,10 @@ iterations.  For these the caller has the result (it makes the call, or it was g
 https://docs.aws.amazon.com/step-functions/latest/dg/test-state-isolation.html
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stepbridge.stepfunctions.interpreter import containers, failures, simple_states
+from stepbridge.stepfunctions.interpreter import containers, failures, map_runs, simple_states
 from stepbridge.stepfunctions.interpreter.data_flow import (
     apply_result_path,
     context_object,
@@ -19,7 +19,6 @@ from stepbridge.stepfunctions.interpreter.data_flow import (
 )
 from stepbridge.stepfunctions.interpreter.execution import Environment, ExecutionContext
 from stepbridge.stepfunctions.interpreter.failures import Failure
-from stepbridge.stepfunctions.interpreter.map_runs import EXCEEDED, EXCEEDED_CAUSE
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.interpreter.state import Branch
 from stepbridge.stepfunctions.language.definition import (
@@ -35,6 +34,7 @@ from stepbridge.stepfunctions.language.definition import (
 )
 from stepbridge.stepfunctions.language.evaluation import EvaluationError, Scope
 from stepbridge.stepfunctions.language.resources import TASK_TOKEN, Integration
+from stepbridge.stepfunctions.language.templates import Template
 from stepbridge.stepfunctions.language.values import to_text
 
 SUCCEEDED, FAILED, RETRIABLE, CAUGHT = "SUCCEEDED", "FAILED", "RETRIABLE", "CAUGHT_ERROR"
@@ -76,14 +76,14 @@ class StateTest:
     item_count: int = 0
     tolerance: tuple[int | None, float | None] = (None, None)
 
-    def begin(self, items: list[Json] | None = None) -> Outcome | None:
+    def begin(self, reader_data: str | None = None) -> Outcome | None:
         """Run the state until it ends, or until its result is needed: then the answer is None.
 
-        After that `parameters` are those of a Task's call.  `items` are what a Map's ItemReader would read.
+        After that `parameters` are those of a Task's call.  `reader_data` is what a Map's ItemReader would read.
         """
         self.inspection["input"] = to_text(self.input)
         try:
-            return self._begin(items)
+            return self._begin(reader_data)
         except EvaluationError as problem:
             return self.fail(Failure(problem.error, problem.cause))
 
@@ -93,7 +93,7 @@ class StateTest:
         `failed_iterations` of a Map's iterations are to count as failed.
         """
         if failed_iterations is not None and self._exceeds(failed_iterations):
-            return self.fail(Failure(EXCEEDED, EXCEEDED_CAUSE))
+            return self.fail(Failure(map_runs.EXCEEDED, map_runs.EXCEEDED_CAUSE))
         try:
             return self._succeed(result)
         except EvaluationError as problem:
@@ -121,7 +121,9 @@ class StateTest:
                 scope = self._scope(self.input, errorOutput=failure.output())
                 output = catcher.output.evaluate(scope) if catcher.output is not None else failure.output()
             else:
+                scope = self._scope(failure.output())
                 output = apply_result_path(catcher.result_path, self.input, failure.output())
+            self._assign(catcher.assign, scope)
         except EvaluationError as problem:
             return self._failed(FAILED, Failure(problem.error, problem.cause))
         self.inspection["errorDetails"] = {"catchIndex": index}
@@ -159,7 +161,7 @@ class StateTest:
             self._inspect("afterInputPath", value)
         return value
 
-    def _begin(self, items: list[Json] | None) -> Outcome | None:
+    def _begin(self, reader_data: str | None) -> Outcome | None:
         state = self.state
         value = self._effective_input()
         scope = self._scope(value)
@@ -170,9 +172,9 @@ class StateTest:
             return self._failed(FAILED, Failure(error, cause))
         if isinstance(state, Choice):
             rule = simple_states.find_rule(state, scope)
-            return self._ended(self._output(rule.output, value), rule.next)
+            return self._ended(self._output(rule.output, value), rule.next, rule.assign, scope)
         if isinstance(state, Map):
-            self._begin_map(state, scope, items)
+            self._begin_map(state, scope, reader_data)
             return None
         if isinstance(state, Task | Parallel):
             self.parameters = value
@@ -188,11 +190,11 @@ class StateTest:
             return None
         if isinstance(state, Wait):
             simple_states.wait_seconds(state, scope, self.environment.now)
-        return self._ended(self._output(state.output, value), state.next)
+        return self._ended(self._output(state.output, value), state.next, state.assign, scope)
 
     def _pass(self, state: Pass, value: Json, scope: Scope) -> Outcome:
         if state.is_jsonata:
-            return self._ended(self._output(state.output, value), state.next)
+            return self._ended(self._output(state.output, value), state.next, state.assign, scope)
         if state.has_result:
             value = state.result
             self._inspect("result", value)
@@ -203,20 +205,40 @@ class StateTest:
         self._inspect("afterResultSelector", value)
         combined = apply_result_path(state.result_path, self.input, value)
         self._inspect("afterResultPath", combined)
-        return self._ended(select(state.output_path, self._scope(combined)), state.next)
+        output = select(state.output_path, self._scope(combined))
+        return self._ended(output, state.next, state.assign, self._scope(value))
 
-    def _begin_map(self, state: Map, scope: Scope, items: list[Json] | None) -> None:
-        if state.item_reader is None:
-            items = containers.find_items(state, scope)
-            if not state.is_jsonata:
-                self._inspect("afterItemsPath", items)
-        self.item_count = len(items or ())
-        self.inspection["maxConcurrency"] = number("MaxConcurrency", state.max_concurrency, scope) or 0
+    def _begin_map(self, state: Map, scope: Scope, reader_data: str | None) -> None:
+        items = self._items(state, scope, reader_data)
+        self.item_count = len(items)
+        concurrency = number("MaxConcurrency", state.max_concurrency, scope) or 0
+        self.inspection["maxConcurrency"] = concurrency
         self.tolerance = containers.find_tolerance(state, scope)
+        plan = map_runs.make_plan(state, scope, None, concurrency, self.tolerance)
+        chance = self.environment.random.random
+        if state.item_selector is not None:
+            unbatched = replace(state, item_batcher=None)
+            self._inspect("afterItemSelector", map_runs.child_inputs(unbatched, plan, items, chance))
+        if state.item_batcher is not None:
+            self._inspect("afterItemBatcher", map_runs.child_inputs(state, plan, items, chance))
         if self.tolerance[0] is not None:
             self.inspection["toleratedFailureCount"] = self.tolerance[0]
         if self.tolerance[1] is not None:
             self.inspection["toleratedFailurePercentage"] = float(self.tolerance[1])
+
+    def _items(self, state: Map, scope: Scope, reader_data: str | None) -> list[Json]:
+        if state.item_reader is None:
+            items = containers.find_items(state, scope)
+            if not state.is_jsonata:
+                self._inspect("afterItemsPath", items)
+            return items
+        if reader_data is None:
+            return []
+        reader = map_runs.make_plan(state, scope, None, 0, (None, None))["ItemReader"]
+        items = map_runs.read_items(reader["ReaderConfig"], reader_data.encode())
+        if "ItemsPointer" in reader["ReaderConfig"]:
+            self._inspect("afterItemsPointer", items)
+        return items
 
     def _exceeds(self, failed: int) -> bool:
         count, percentage = self.tolerance
@@ -237,16 +259,24 @@ class StateTest:
             if isinstance(state, Task):
                 self._inspect("result", result)
             scope = self._scope(self.input, result=result)
-            return self._ended(state.output.evaluate(scope) if state.output is not None else result, state.next)
+            output = state.output.evaluate(scope) if state.output is not None else result
+            return self._ended(output, state.next, state.assign, scope)
         self._inspect("result", result)
         if state.result_selector is not None:
             result = state.result_selector.evaluate(self._scope(result))
         self._inspect("afterResultSelector", result)
         combined = apply_result_path(state.result_path, self.input, result)
         self._inspect("afterResultPath", combined)
-        return self._ended(select(state.output_path, self._scope(combined)), state.next)
+        output = select(state.output_path, self._scope(combined))
+        return self._ended(output, state.next, state.assign, self._scope(result))
 
-    def _ended(self, output: Json, next_state: str | None) -> Outcome:
+    def _assign(self, assign: Template | None, scope: Scope) -> None:
+        assigned = assign.evaluate(scope) if assign is not None else {}
+        if variables := {**self.variables, **assigned}:
+            self._inspect("variables", variables)
+
+    def _ended(self, output: Json, next_state: str | None, assign: Template | None, scope: Scope) -> Outcome:
+        self._assign(assign, scope)
         return Outcome(SUCCEEDED, output, True, next_state=next_state, inspection=self.inspection)
 
     def _failed(self, status: str, failure: Failure) -> Outcome:

@@ -21,6 +21,7 @@ from stepbridge.stepfunctions.language.definition import Map, Parallel, State, T
 from stepbridge.stepfunctions.language.parser import TESTED_STATE
 from stepbridge.stepfunctions.service.core import Core
 from stepbridge.stepfunctions.service.integrations import TaskCall, TaskError
+from stepbridge.stepfunctions.service.integrations.call import not_inspected
 from stepbridge.stepfunctions.service.integrations.optimized import ACTIONS
 from stepbridge.stepfunctions.service.integrations.sdk import find_operation
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import to_json
@@ -61,16 +62,14 @@ class StateTestOperations(Core):
             context_override=_context(request),
             retries=configuration.get("retrierRetryCount", 0),
         )
-        reader_data = configuration.get("mapItemReaderData")
-        items = _json("mapItemReaderData", reader_data) if reader_data is not None else None
-        outcome = test.begin(items)
+        outcome = test.begin(configuration.get("mapItemReaderData"))
         if outcome is None and mock is not None:
             outcome = _with_mock(test, mock, configuration)
         elif outcome is None:
-            outcome = await self._with_call(test, state, request.get("roleArn"))
+            outcome = await self._with_call(test, state, request)
         return _answer(outcome, request.get("inspectionLevel", "INFO"))
 
-    async def _with_call(self, test: StateTest, state: State, role: str | None) -> Outcome:
+    async def _with_call(self, test: StateTest, state: State, request: Members) -> Outcome:
         if not isinstance(state, Task):
             raise AwsError("ValidationException", f"State type '{state.type}' needs a mock")
         integration = self._integrations.find(state.resource)
@@ -84,7 +83,9 @@ class StateTestOperations(Core):
             task=0,
             state_name=state.name,
             time=self._clock.now(),
-            authorize=self._integrations.authorizer(role, test.execution.execution_arn),
+            authorize=self._integrations.authorizer(request.get("roleArn"), test.execution.execution_arn),
+            inspect=test.inspection.__setitem__ if request.get("inspectionLevel") == "TRACE" else not_inspected,
+            reveal_secrets=request.get("revealSecrets", False),
         )
         try:
             return test.succeed(await integration(call))
@@ -110,8 +111,10 @@ def _check_request(request: Members, state: State) -> None:
     """Raise AwsError unless what is asked for goes with the state and with each other."""
     mock, configuration = request.get("mock"), request.get("stateConfiguration", {})
     if mock is None:
-        if isinstance(state, Map) and "mapIterationFailureCount" in configuration:
-            raise _refused("TestState does not support MapIterationFailureCount when a mock is not specified.")
+        for name in ("context" if "context" in request else None, *configuration):
+            if name is not None:
+                field = name[0].upper() + name[1:]
+                raise _refused(f"TestState does not support {field} when a mock is not specified.")
         if isinstance(state, Map | Parallel):
             raise AwsError(
                 "InvalidDefinition",
@@ -125,12 +128,16 @@ def _check_request(request: Members, state: State) -> None:
         raise _refused(f"State type '{state.type}' is not supported when a mock is specified")
     if request.get("revealSecrets"):
         raise _refused("TestState does not support RevealSecrets when a mock is specified.")
+    if ("result" in mock) == ("errorOutput" in mock):
+        raise _refused("A test mock should have only one of the following fields: [result, errorOutput].")
     if "result" not in mock:
         return
-    result = _json("mock.result", mock["result"])
+    result = _mocked(mock)
     mode = mock.get("fieldValidationMode", "STRICT")
     if isinstance(state, Map | Parallel) and mode != "NONE":
-        writes = isinstance(state, Map) and state.result_writer is not None
+        writes = isinstance(state, Map) and state.result_writer is not None and state.result_writer.resource is not None
+        if writes and not isinstance(result, dict):
+            raise _refused("Mocked result must be a JSON object.")
         if not writes and not isinstance(result, list):
             raise _refused("Mocked result must be an array.")
     operation = _operation(state) if isinstance(state, Task) else None
@@ -208,6 +215,8 @@ def _context(request: Members) -> Json:
             )
         if name not in _CONTEXT_FIELDS:
             raise _refused(f"Invalid Context object provided: Field '{name}' is not allowed")
+        if not isinstance(context[name], dict):
+            raise _refused(f"Invalid Context object provided: Field '{name}' must be an object")
     return context
 
 
@@ -215,7 +224,14 @@ def _with_mock(test: StateTest, mock: Members, configuration: Members) -> Outcom
     if "errorOutput" in mock:
         error = mock["errorOutput"]
         return test.fail(Failure(error.get("error"), error.get("cause")))
-    return test.succeed(_json("mock.result", mock.get("result", "{}")), configuration.get("mapIterationFailureCount"))
+    return test.succeed(_mocked(mock), configuration.get("mapIterationFailureCount"))
+
+
+def _mocked(mock: Members) -> Json:
+    try:
+        return json_text.parse(mock["result"])
+    except json_text.JsonError:
+        raise _refused("Mocked result must be valid JSON") from None
 
 
 def _answer(outcome: Outcome, level: str) -> Members:

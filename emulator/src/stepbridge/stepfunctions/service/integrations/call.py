@@ -17,12 +17,21 @@ async def unrestricted(operation: OperationModel, members: Mapping[str, Any]) ->
     """Allow it."""
 
 
+# Hears of the parts of an HTTP Task, "request" and "response", as TestState's InspectionData has them.
+Inspect = Callable[[str, dict[str, str]], None]
+
+
+def not_inspected(part: str, members: dict[str, str]) -> None:
+    """Do nothing with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaskCall:
     """What an integration is to call, for whom.
 
     `execution` and `task` are the row id of the execution and the id of the task in it, `time` is when the call is
-    made, in seconds since the epoch, and `authorize` knows what the state machine's role allows.
+    made, in seconds since the epoch, and `authorize` knows what the state machine's role allows.  `inspect` hears of
+    the request and response of an HTTP Task, with what its connection adds if `reveal_secrets`.
     """
 
     resource: Resource
@@ -33,6 +42,8 @@ class TaskCall:
     state_name: str
     time: float
     authorize: Authorize = unrestricted
+    inspect: Inspect = not_inspected
+    reveal_secrets: bool = False
 
 
 class TaskError(Exception):

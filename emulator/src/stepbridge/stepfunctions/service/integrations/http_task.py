@@ -4,7 +4,7 @@ https://docs.aws.amazon.com/step-functions/latest/dg/call-https-apis.html
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
 
@@ -50,7 +50,11 @@ class HttpTask:
         parameters = call.parameters
         arn = _connection_arn(parameters)
         connection = await self._connections.get(arn, call)
-        answer = await self._exchange(_request(parameters, connection, self._region))
+        request = _request(parameters, connection, self._region)
+        shown = request if call.reveal_secrets else _request(parameters, Connection(), self._region)
+        call.inspect("request", _inspected_request(shown))
+        answer = await self._exchange(request)
+        call.inspect("response", _inspected_response(answer, urlsplit(request.url).scheme))
         output = _output(answer)
         if answer.status == 401:
             self._connections.forget_token(arn)
@@ -78,6 +82,30 @@ class HttpTask:
             raise TaskError("States.Http.Socket", f"There was no answer within {_SECONDS:.0f} seconds") from None
         finally:
             timer.cancel()
+
+
+def _inspected_request(request: Request) -> dict[str, str]:
+    members = {
+        "protocol": urlsplit(request.url).scheme,
+        "method": request.method,
+        "url": request.url,
+        "headers": _inspected_headers(request.headers.items()),
+    }
+    return {**members, "body": request.body.decode("utf-8", "replace")} if request.body else members
+
+
+def _inspected_response(answer: Answer, protocol: str) -> dict[str, str]:
+    return {
+        "protocol": protocol,
+        "statusCode": str(answer.status),
+        "statusMessage": answer.reason,
+        "headers": _inspected_headers((name, ",".join(values)) for name, values in answer.headers.items()),
+        "body": answer.body.decode("utf-8", "replace"),
+    }
+
+
+def _inspected_headers(headers: Iterable[tuple[str, str]]) -> str:
+    return f"[{', '.join(f'{name}: {value}' for name, value in headers)}]"
 
 
 def _connection_arn(parameters: dict[str, Json]) -> str:
