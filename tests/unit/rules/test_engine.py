@@ -92,6 +92,24 @@ def test_republish_with_headers_and_a_reserved_topic(rules: Rules) -> None:
     assert message.properties == MessageProperties(True, "application/json", "answers/b", b"id", 60, (("k-a", "5"),))
 
 
+def test_rules_that_republish_in_a_circle_come_to_an_end(rules: Rules) -> None:
+    async def back(message: Message) -> None:
+        rules.publisher.published.append(message)
+        rules.engine.accept(message)
+
+    rules.publisher.publish = back  # type: ignore[method-assign]
+
+    async def test() -> None:
+        await rules.create("there", "SELECT * FROM 'a'", republish("b"))
+        await rules.create("back", "SELECT * FROM 'b'", republish("a"))
+        await rules.publish("a", {})
+
+    run(test)
+    assert [message.topic for message in rules.publisher.published] == ["b", "a"] * 50
+    [failed] = rules.hops("action-failed")
+    assert "rules have republished this message 100 times in a row" in failed.text
+
+
 def test_a_failed_action_is_told_to_the_error_action(rules: Rules) -> None:
     refusal = AwsError("AccessDeniedException", "User: iot.amazonaws.com is not authorized", status=403)
     rules.functions.refuse = refusal

@@ -72,6 +72,7 @@ from stepbridge.iot.rules.sql.tree import (
         ),
         ("SET @m = 'x' SELECT transform(@m, a, b) AS s", 1, 31, "transform takes no variable for its mode"),
         ("SET @m = 'x' SELECT get_secret('s', @m.a, 'r')", 1, 37, "get_secret takes no variable for its mode"),
+        ("SELECT a AS FROM 'a'", 1, 13, "expected a name after AS but found 'FROM'"),
         ("SELECT 1e5000 FROM 'a'", 1, 8, "out of range"),
         ("SELECT {a: 1} FROM 'a'", 1, 9, "expected a key, in quotes,"),
         ("SELECT * FROM 'a';", 1, 18, "a statement has no ';' at its end"),

@@ -20,7 +20,8 @@ class Message:
     """One accepted publish.
 
     `client_id` is None unless it came over MQTT.  `principal` is the certificate id of a device, or the user id of
-    an IAM caller.  `time` is when it was accepted, in seconds since the epoch.
+    an IAM caller.  `time` is when it was accepted, in seconds since the epoch.  `republished` is how many rules in a
+    row have published it again.
     """
 
     topic: str
@@ -33,3 +34,4 @@ class Message:
     source_ip: str | None = None
     trace_id: str | None = None
     properties: MessageProperties = field(default_factory=MessageProperties)
+    republished: int = 0

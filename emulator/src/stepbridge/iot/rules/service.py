@@ -1,5 +1,6 @@
 """The API of topic rules."""
 
+import json
 from urllib.parse import parse_qsl
 
 from stepbridge.api.errors import AwsError
@@ -13,6 +14,7 @@ from stepbridge.store import Store
 
 # general/latest/gr/iot-core.html#rule-quotas
 MAX_RULES = 1000
+MAX_RULE_SIZE = 256 * 1024
 _PAGE = 10_000
 
 
@@ -110,6 +112,8 @@ class TopicRuleService(Service):
         return {}
 
     async def _put(self, name: str, payload: Members) -> None:
+        if len(json.dumps(payload, ensure_ascii=False).encode()) > MAX_RULE_SIZE:
+            raise AwsError("InvalidRequestException", f"A rule has at most {MAX_RULE_SIZE} bytes")
         try:
             rule = Rule(name, payload, self._clock.now())
         except SqlError as error:

@@ -9,6 +9,8 @@ from stepbridge.iot.mqtt.topics import limit_fault
 from stepbridge.iot.rules.actions.base import Action, ActionError, Delivery, Members, TemplateCompiler
 
 _MAX_EXPIRY = 604_800  # seconds
+# Rules that republish to what they select from would go on for ever: on AWS too, where it is the bill that ends it.
+_MAX_REPUBLISHED = 100
 
 
 class RepublishAction(Action):
@@ -43,6 +45,11 @@ class RepublishAction(Action):
             raise ActionError(f"the topic {topic!r} is not one that can be published to")
         if fault := limit_fault(topic):
             raise ActionError(f"the topic {topic!r} cannot be published to: {fault}")
+        if delivery.message.republished >= _MAX_REPUBLISHED:
+            raise ActionError(
+                f"rules have republished this message {_MAX_REPUBLISHED} times in a row; "
+                "does one publish to a topic that it selects from?"
+            )
         await self.authorize(delivery, "iot:Publish", delivery.arn("iot", f"topic/{topic}"))
         message = Message(
             topic=topic,
@@ -54,6 +61,7 @@ class RepublishAction(Action):
             principal=delivery.message.principal,
             trace_id=delivery.message.trace_id,
             properties=await self._properties(delivery),
+            republished=delivery.message.republished + 1,
         )
         await delivery.services.publisher.publish(message)
         return {"RepublishTopic": topic}

@@ -153,6 +153,8 @@ class _Parser:
         expression = self.expression()
         if not self._accept_keyword("AS"):
             return Column(expression)
+        if self.token.keyword == "FROM" and scan(self._text, self.token.end).kind == STRING:
+            raise self.unexpected("a name after AS")
         path = [self._name("a name after AS")]
         while self._accept("."):
             path.append(self._name("a name after '.'"))
