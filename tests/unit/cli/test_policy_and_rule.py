@@ -220,6 +220,12 @@ EXPLAIN = ["policy", "explain", "--policy", "policy.json", "--action", "a", "--r
             "An attribute is written NAME=VALUE, and each NAME once.",
         ),
         (["rule", "test", "--cases", "no.json"], 1, "no.json: No such file or directory."),
+        (["rule", "test", "--cases", "empty.json"], 1, "There are no cases in empty.json."),
+        (
+            ["rule", "test", "--sql", "SELECT 1", "--topic", "a", "--payload", "@large.bin"],
+            1,
+            "A message has at most 131072 bytes of payload; these are 131073.",
+        ),
         (["rule", "test", "--cases", "bad.json"], 1, "bad.json is not JSON: Expecting value: line 2 column 3"),
         (["rule", "test", "--cases", "deep.json"], 1, "deep.json is nested too deeply."),
         (["rule", "test", "--cases", "object.json"], 1, "object.json, case 1: sql (or template), topic, expected"),
@@ -229,12 +235,12 @@ EXPLAIN = ["policy", "explain", "--policy", "policy.json", "--action", "a", "--r
         (
             ["rule", "test", "--sql", "SELECT *\nFROM a", *MESSAGE],
             1,
-            "AWS refuses the statement: expected",
+            "The statement is refused: expected",
         ),
         (
             ["rule", "test", "--sql", "SELECT nofunction(1) FROM 'a'", *MESSAGE],
             1,
-            "AWS refuses the statement:",
+            "The statement is refused:",
         ),
         (["rule", "test", "--sql", "SELECT * FROM 'b'", *MESSAGE], 1, "The rule does not match: FROM 'b' does not"),
         (
@@ -257,7 +263,7 @@ EXPLAIN = ["policy", "explain", "--policy", "policy.json", "--action", "a", "--r
         (
             ["rule", "test", "--sql-version", "1", "--sql", "SELECT * FROM 'a'", *MESSAGE],
             1,
-            "AWS refuses the statement",
+            "The statement is refused",
         ),
     ],
 )
@@ -267,6 +273,8 @@ def test_what_is_wrong_is_told_in_a_sentence(
     Path("empty").mkdir()
     for name, text in {
         "bad.json": "[\n  ?]",
+        "empty.json": "[]",
+        "large.bin": "x" * 131_073,
         "deep.json": "[" * 100_000,
         "object.json": "{}",
         "incomplete.json": "[{}]",

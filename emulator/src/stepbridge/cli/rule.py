@@ -60,6 +60,7 @@ def check_rule(
 
 def _test_message(sql: str, topic: str, payload: bytes, version: str, client_id: str | None) -> None:
     from stepbridge.clock import SystemClock
+    from stepbridge.iot.mqtt.session import MAXIMUM_PAYLOAD
     from stepbridge.iot.mqtt.topics import has_wildcard, limit_fault
     from stepbridge.iot.rules.cases import try_statement, undefined_columns
     from stepbridge.iot.rules.sql import Failed, NoMatch, SqlError
@@ -68,6 +69,8 @@ def _test_message(sql: str, topic: str, payload: bytes, version: str, client_id:
         raise CommandError(f"A message has a topic without + and #, which '{topic}' is not.")
     if (fault := limit_fault(topic)) is not None:
         raise CommandError(f"The topic {topic} is not valid: {fault}.")
+    if len(payload) > MAXIMUM_PAYLOAD:
+        raise CommandError(f"A message has at most {MAXIMUM_PAYLOAD} bytes of payload; these are {len(payload)}.")
     context: dict[str, Any] = {"timestamp": int(SystemClock().now() * 1000)}
     if client_id is not None:
         context["clientid"] = client_id
@@ -75,7 +78,7 @@ def _test_message(sql: str, topic: str, payload: bytes, version: str, client_id:
         outcome = try_statement(sql, topic, payload, version=version, context=context)
         undefined = undefined_columns(sql, topic, payload, version=version, context=context)
     except SqlError as error:
-        raise CommandError(f"AWS refuses the statement: {error}.") from None
+        raise CommandError(f"The statement is refused: {error}.") from None
     if isinstance(outcome, NoMatch):
         raise CommandError(f"The rule does not match: {outcome.reason}.")
     if isinstance(outcome, Failed):
@@ -106,6 +109,8 @@ def _test_cases(paths: list[Path]) -> None:
                     f"FAILED  {result.id}  ({file})\n  {case.get('sql') or case.get('template')}\n"
                     f"  expected  {result.expected}\n  observed  {result.observed}"
                 )
+    if total == 0:
+        raise CommandError(f"There are no cases in {', '.join(map(str, paths))}.")
     finish(total, failed)
 
 
