@@ -17,6 +17,7 @@ from stepbridge.store import Store
 from .conftest import ROLE, Rules, until_something_waits
 
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:f"
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:s-a1B2c3"
 LAMBDA = {"lambda": {"functionArn": FUNCTION}}
 
 
@@ -266,6 +267,7 @@ def test_stopping_finishes_what_is_in_hand_and_tells_what_is_not(rules: Rules, m
     [
         ({"payloadFormatIndicator": "JSON"}, "payloadFormatIndicator is 'JSON'"),
         ({"correlationData": "!"}, "correlationData is not base64: '!'"),
+        ({"correlationData": "é"}, "correlationData is not base64: 'é'"),
         ({"messageExpiry": "${n}"}, "messageExpiry is '0', and not a number of seconds from 1 to 604800"),
         ({"messageExpiry": "soon"}, "messageExpiry is 'soon'"),
     ],
@@ -286,7 +288,7 @@ def test_an_external_function_is_asked_and_its_answer_used(rules: Rules) -> None
     rules.calls.answers["GetItem"] = lambda **_: {
         "Item": {"id": {"S": "d"}, "n": {"N": "5"}, "l": {"L": [{"BOOL": True}]}}
     }
-    rules.calls.answers["GetSecretValue"] = lambda **_: {"SecretString": '{"k":"s"}'}
+    rules.calls.answers["GetSecretValue"] = lambda **_: {"ARN": SECRET, "SecretString": '{"k":"s"}'}
     rules.calls.answers["GetThingShadow"] = lambda **_: {"payload": b'{"state":{"on":true}}'}
     rules.calls.answers["DescribeThing"] = lambda **_: {"thingName": "t", "version": 1}
 
@@ -307,6 +309,21 @@ def test_an_external_function_is_asked_and_its_answer_used(rules: Rules) -> None
     assert [operation for _, operation, _ in rules.calls.made].count("GetSecretValue") == 1  # cached
 
 
+@pytest.mark.parametrize("lacking", ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"])
+def test_a_secret_needs_two_permissions_on_its_whole_arn(rules: Rules, lacking: str) -> None:
+    rules.calls.answers["GetSecretValue"] = lambda **_: {"ARN": SECRET, "SecretString": "plain"}
+    rules.calls.allowed = ["iot:Publish", "secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"]
+    rules.calls.allowed.remove(lacking)
+
+    async def test() -> None:
+        await rules.create("r", f"SELECT get_secret('s', 'SecretString', '{ROLE}') AS x FROM 'a'", republish("b"))
+        await rules.publish("a", {})
+
+    run(test)
+    [failed] = rules.hops("sql-failed")
+    assert f"is not authorized to perform: {lacking} on resource: {SECRET}" in failed.text
+
+
 @pytest.mark.parametrize(
     ("expression", "reason"),
     [
@@ -321,7 +338,7 @@ def test_an_external_function_is_asked_and_its_answer_used(rules: Rules) -> None
 )
 def test_an_external_function_that_fails_ends_the_rule(rules: Rules, expression: str, reason: str) -> None:
     rules.functions.answer = SimpleNamespace(payload=b"boom", function_error="Unhandled")
-    rules.calls.answers["GetSecretValue"] = lambda **_: {"SecretString": "plain"}
+    rules.calls.answers["GetSecretValue"] = lambda **_: {"ARN": SECRET, "SecretString": "plain"}
 
     async def test() -> None:
         await rules.create("r", f"SELECT {expression.format(role=ROLE)} AS x FROM 'a'", LAMBDA)

@@ -271,6 +271,11 @@ def test_zero_is_an_int_in_2016(number: str, version: str) -> None:
     assert _value("v", version, f'{{"v": {number}}}'.encode()) == "0"
 
 
+def test_halves_of_characters_become_question_marks() -> None:
+    payload = rb'{"\ud800": ["a\udfffb", {"pair": "\ud83d\ude00"}]}'
+    assert _value("*", payload=payload) == '{"?":["a?b",{"pair":"😀"}]}'
+
+
 CASTS = {
     "decimal": ["5", "5.5", "1", UNDEFINED, "5.5", UNDEFINED, UNDEFINED, UNDEFINED, UNDEFINED],
     "int": ["5", "5", "1", UNDEFINED, "5", UNDEFINED, UNDEFINED, UNDEFINED, UNDEFINED],

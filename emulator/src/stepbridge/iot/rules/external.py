@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -126,9 +125,10 @@ class ExternalFunctions:
         name = _text(secret, "the secret")
         if kind not in ("SecretString", "SecretBinary"):
             raise _Refused(f"the secret type {to_text(kind)} is not SecretString or SecretBinary")
-        resource = name if name.startswith("arn:") else self._arn("secretsmanager", f"secret:{name}")
-        await self._require(role, rule_arn, "secretsmanager:GetSecretValue", resource)
         value = await self._secret_value(name, str(role))
+        # What policies name is the whole ARN, with the six characters at its end.
+        for action in ("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"):
+            await self._require(role, rule_arn, action, value["ARN"])
         if kind not in value:
             raise _Refused(f"the secret has no {kind}")
         content = value[str(kind)]
@@ -156,7 +156,7 @@ class ExternalFunctions:
         name, path = _text(bucket, "the bucket"), _text(key, "the object key")
         try:
             encoded = base64.b64decode(_text(data, "the message"), validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # binascii.Error, or characters beyond ASCII
             raise _Refused("the message is not base64") from error
         if len(encoded) > _MAX_MESSAGE:
             raise _Refused(f"the message is longer than {_MAX_MESSAGE} bytes")

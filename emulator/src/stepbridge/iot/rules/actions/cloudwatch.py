@@ -1,5 +1,6 @@
 """cloudwatchMetric, cloudwatchAlarm and cloudwatchLogs."""
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -36,8 +37,7 @@ class CloudWatchMetricAction(Action):
             "Unit": await delivery.text(self._unit),
         }
         if self._timestamp is not None:
-            seconds = _number(await delivery.text(self._timestamp), "metricTimestamp")
-            datum["Timestamp"] = datetime.fromtimestamp(seconds, UTC)
+            datum["Timestamp"] = _moment(await delivery.text(self._timestamp))
         await self.authorize(delivery, "cloudwatch:PutMetricData", "*")
         await delivery.services.calls.call("cloudwatch", "PutMetricData", Namespace=namespace, MetricData=[datum])
         return {"MetricName": name}
@@ -109,11 +109,21 @@ class CloudWatchLogsAction(Action):
 
 
 def _is_event(item: Any) -> bool:
-    return isinstance(item, dict) and isinstance(item.get("timestamp"), int) and isinstance(item.get("message"), str)
+    return isinstance(item, dict) and type(item.get("timestamp")) is int and isinstance(item.get("message"), str)
 
 
 def _number(text: str, member: str) -> float:
     try:
-        return float(Decimal(text))
+        number = float(Decimal(text))
     except ArithmeticError as error:
         raise ActionError(f"{member} is {text!r}, and not a number") from error
+    if not math.isfinite(number):
+        raise ActionError(f"{member} is {text!r}, which is no metric's value")
+    return number
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromtimestamp(_number(text, "metricTimestamp"), UTC)
+    except (OverflowError, ValueError, OSError) as error:
+        raise ActionError(f"metricTimestamp is {text!r}, and not a number of seconds since 1970") from error

@@ -1,7 +1,6 @@
 """republish: publishes the output to another topic (developerguide/republish-rule-action.html)."""
 
 import base64
-import binascii
 from collections.abc import Mapping
 
 from stepbridge.iot.message import Message, MessageProperties
@@ -91,7 +90,7 @@ def _is_utf8(indicator: str | None) -> bool | None:
 def _decoded(correlation_data: str | None) -> bytes | None:
     try:
         return None if correlation_data is None else base64.b64decode(correlation_data, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, or characters beyond ASCII
         raise ActionError(f"correlationData is not base64: {correlation_data!r}") from error
 
 

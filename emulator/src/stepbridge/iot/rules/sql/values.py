@@ -42,6 +42,7 @@ INT_LIMIT: Final = 10**34
 _INT_DIGITS = 34
 
 _NUMERIC_STRING = re.compile(r"-?\d+(\.\d+)?([eE]-?\d+)?", re.ASCII)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 # Payloads nested deeper than this are taken as not being JSON: they come from nobody's device.
 _MAX_NESTING = 200
 
@@ -192,8 +193,21 @@ def parse_json(data: bytes | str, version: str) -> Value:
         if text.count("[") + text.count("{") > _MAX_NESTING and _nesting(text) > _MAX_NESTING:
             return UNDEFINED
         value: Value = _DECODERS[version].decode(text)
+        if "\\u" in text and _SURROGATE.search(text):
+            value = _without_surrogates(value)
     except (ValueError, ArithmeticError):  # an exponent beyond what decimal holds is an ArithmeticError
         return UNDEFINED
+    return value
+
+
+def _without_surrogates(value: Value) -> Value:
+    """With `?` for halves of characters, which JSON can write and UTF-8 cannot: as Java encodes them."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {str(_without_surrogates(key)): _without_surrogates(item) for key, item in value.items()}
     return value
 
 
