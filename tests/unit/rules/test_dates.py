@@ -122,6 +122,19 @@ def test_time_to_epoch(text: str, pattern: str, expected: Value) -> None:
     assert time_to_epoch(text, pattern) == expected
 
 
+@pytest.mark.parametrize(
+    ("milliseconds", "expected"),
+    [
+        (1_497_028_786_123_456, "49408-12-15 Thu 01:28:43.456"),  # microseconds, taken for milliseconds
+        (253_402_300_799_999, "9999-12-31 Fri 23:59:59.999"),
+        (253_402_300_800_000, "10000-01-01 Sat 00:00:00.000"),
+        (-1, "1969-12-31 Wed 23:59:59.999"),
+    ],
+)
+def test_times_far_away(milliseconds: int, expected: str) -> None:
+    assert parse_time("yyyy-MM-dd EEE HH:mm:ss.SSS", milliseconds) == expected
+
+
 @given(st.text("yMdHhmsSazZXVEQGwe'[]- :T+0129", max_size=14), st.text(max_size=14) | st.just("2017-06-09 17:19:46"))
 def test_any_pattern_is_read_or_undefined(pattern: str, text: str) -> None:
     assert parse_time(pattern, MOMENT) is UNDEFINED or isinstance(parse_time(pattern, MOMENT), str)

@@ -194,6 +194,14 @@ def test_variables_have_at_most_128_kib_together() -> None:
     assert outcome == Failed("the values of the variables are longer than 131072 bytes together")
 
 
+@pytest.mark.parametrize("function", ["replace", "regexp_replace"])
+def test_replacing_does_not_fill_the_memory(function: str) -> None:
+    payload = {"x": "a" * 60_000, "part": "a", "by": "b" * 60_000}
+    outcome = _run(f"SELECT {function}(x, part, by) AS r", payload)
+    assert outcome == Failed(f"the result of {function} is longer than 1048576 characters")
+    assert isinstance(_run(f"SELECT {function}(x, part, 'bc') AS r", payload), Output)
+
+
 def test_chance_is_an_input() -> None:
     sql = "SELECT newuuid() AS a, newuuid() AS b, rand() AS r FROM 'a/#'"
     first, again, other = _run(sql, {}, seed=1), _run(sql, {}, seed=1), _run(sql, {}, seed=2)

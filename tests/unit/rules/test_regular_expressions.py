@@ -137,13 +137,13 @@ def test_what_only_java_can_do_is_refused_when_the_rule_is_created(pattern: str)
     ],
 )
 def test_what_is_replaced(pattern: str, replacement: str, text: str, expected: str) -> None:
-    assert replace_all(compile_java(pattern), replacement, text) == expected
+    assert replace_all(compile_java(pattern), replacement, text, 100) == expected
 
 
 @pytest.mark.parametrize("replacement", ["$", "$1", "$x", "${n}", "a\\"])
 def test_what_is_no_replacement(replacement: str) -> None:
     with pytest.raises((IndexError, ValueError)):
-        replace_all(compile_java("b"), replacement, "abc")
+        replace_all(compile_java("b"), replacement, "abc", 100)
 
 
 _PIECES = ["a", "B", "(", "(?:", "(?i)", "(?<n>", ")", "[", "^", "&&", "]", "-", "*", "+", "?", "{2}", "{", "|", "\\"]

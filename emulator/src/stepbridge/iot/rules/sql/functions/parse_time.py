@@ -7,6 +7,9 @@ from stepbridge.iot.rules.sql.functions.zones import fixed_offset, name_of, zone
 from stepbridge.iot.rules.sql.values import UNDEFINED, Value, to_number, to_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_LONG = 2**63 - 1
+_CYCLE = 146_097 * 86_400_000  # 400 years, in milliseconds: whole weeks too
+_LATEST = 253_370_764_800_000  # the beginning of 9999
 _PATTERN = re.compile(r"'(?P<quoted>(?:[^']|'')*)'|(?P<letters>(?P<letter>[A-Za-z])(?P=letter)*)|(?P<other>[^A-Za-z'])")
 _OFFSET = re.compile(r"([+-])(\d\d)(?::?(\d\d)(?::?(\d\d))?)?", re.ASCII)
 MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October"]
@@ -23,9 +26,14 @@ def parse_time(pattern: Value, milliseconds: Value, zone: Value = "UTC") -> Valu
     text, number, zone_name = to_text(pattern), to_number(milliseconds), to_text(zone)
     if text is None or number is None or zone_name is None:
         return UNDEFINED
+    if not -_LAST_LONG <= number <= _LAST_LONG:
+        return UNDEFINED
+    # Python knows no later years than 9999, but the calendar repeats itself.
+    cycles = max(0, (int(number) - _LATEST) // _CYCLE + 1)
     try:
-        moment = (_EPOCH + timedelta(milliseconds=int(number))).astimezone(_zone(zone_name))
-        return "".join(_field(letter, letters, moment, zone_name) for letter, letters in parts_of(text))
+        moment = (_EPOCH + timedelta(milliseconds=int(number) - cycles * _CYCLE)).astimezone(_zone(zone_name))
+        years = 400 * cycles
+        return "".join(_field(letter, letters, moment, zone_name, years) for letter, letters in parts_of(text))
     except (UnreadableError, OverflowError, ValueError):
         return UNDEFINED
 
@@ -56,19 +64,19 @@ def _zone(name: str) -> tzinfo:
     return zone
 
 
-def _field(letter: str, letters: str, moment: datetime, zone_name: str) -> str:
+def _field(letter: str, letters: str, moment: datetime, zone_name: str, years: int) -> str:
+    """A field of `moment`, which is so many `years` later."""
     width = len(letters)
-    year, week, weekday = moment.isocalendar()
+    week_year, week, weekday = moment.isocalendar()
     match letter:
         case "":
             return letters
         case "G":
             return "AD"
         case "C":
-            return str(moment.year // 100).zfill(width)
-        case "y" | "Y":
-            return f"{moment.year % 100:02}" if width == 2 else str(moment.year).zfill(width)
-        case "x":
+            return str((moment.year + years) // 100).zfill(width)
+        case "y" | "Y" | "x":
+            year = (week_year if letter == "x" else moment.year) + years
             return f"{year % 100:02}" if width == 2 else str(year).zfill(width)
         case "M":
             name = MONTHS[moment.month - 1]

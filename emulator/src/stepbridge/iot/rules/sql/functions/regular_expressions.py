@@ -396,17 +396,21 @@ class _Translation:
 _REFERENCE = re.compile(r"\\(?P<literal>.)|\\|\$(?:\{(?P<name>[A-Za-z][A-Za-z0-9]*)\}|(?P<number>[0-9]+))?", re.DOTALL)
 
 
-def replace_all(expression: re.Pattern[str], replacement: str, text: str) -> str:
-    """`text` with everything that is found replaced.
+def replace_all(expression: re.Pattern[str], replacement: str, text: str, most: int) -> str:
+    """`text` with everything that is found replaced; OverflowError where that makes more than `most` characters of it.
 
     In `replacement`, `$1` and `${name}` are what a group has matched, and a backslash makes a `$` or backslash itself.
     Raises IndexError for a group that does not exist, ValueError for a `$` or backslash that refers to nothing.
     """
     parts: list[str] = []
     end = start = 0
+    length = len(text)
     # Unlike Python, Java looks for nothing more where it has found an empty text.
     while start <= len(text) and (match := expression.search(text, start)):
         parts += [text[end : match.start()], _expanded(replacement, match)]
+        length += len(parts[-1])
+        if length > most:
+            raise OverflowError
         end = match.end()
         start = end + (match.end() == match.start())
     return "".join([*parts, text[end:]])

@@ -15,6 +15,8 @@ from stepbridge.iot.rules.sql.functions.regular_expressions import (
 from stepbridge.iot.rules.sql.values import UNDEFINED, Value, to_int, to_text
 
 _MAX_PADDING = 1000
+# No action takes more than the 128 KiB of a message; beyond this, texts that a message makes grow are a mistake.
+MAX_TEXT = 1_048_576
 _ASCII = 128
 
 
@@ -104,8 +106,12 @@ def substring(value: Value, start: Value, *ends: Value) -> Value:
 
 def replace(value: Value, part: Value, replacement: Value) -> Value:
     """Every `part` replaced, taken literally."""
-    texts = to_text(value), to_text(part), to_text(replacement)
-    return UNDEFINED if None in texts else texts[0].replace(texts[1], texts[2])  # type: ignore[union-attr, arg-type]
+    text, sought, by = to_text(value), to_text(part), to_text(replacement)
+    if text is None or sought is None or by is None:
+        return UNDEFINED
+    if len(text) + text.count(sought) * len(by) > MAX_TEXT:
+        raise Stop(Failed(f"the result of replace is longer than {MAX_TEXT} characters"))
+    return text.replace(sought, by)
 
 
 def startswith(value: Value, start: Value) -> Value:
@@ -148,7 +154,9 @@ def regexp_replace(value: Value, pattern: Value, replacement: Value) -> Value:
     if text is None or expression is None or template is None:
         return UNDEFINED
     try:
-        return replace_all(expression, template, text)
+        return replace_all(expression, template, text, MAX_TEXT)
+    except OverflowError as error:
+        raise Stop(Failed(f"the result of regexp_replace is longer than {MAX_TEXT} characters")) from error
     except (IndexError, ValueError):  # a group that the pattern does not have
         return UNDEFINED
 
