@@ -32,6 +32,7 @@ SQS = {
 }
 MOCKS = {
     "StateMachines": {
+        "Mapped": {"TestCases": {"Each": {"Call": "LambdaRetry"}}},
         "Mocked": {
             "TestCases": {
                 "HappyPath": {"LambdaState": "LambdaSuccess", "SQSState": "SqsSuccess"},
@@ -39,7 +40,7 @@ MOCKS = {
                 "TooFew": {"LambdaState": "LambdaSuccess", "SQSState": "SqsFailure"},
                 "Misspelt": {"LambdaStat": "LambdaSuccess"},
             }
-        }
+        },
     },
     "MockedResponses": {
         "LambdaSuccess": {"0": {"Return": {"body": "Hello"}}},
@@ -126,9 +127,9 @@ def machine(local: EmulatorProcess, name: str, states: dict[str, Any]) -> str:
     return arn
 
 
-def run(local: EmulatorProcess, arn: str) -> dict[str, Any]:
+def run(local: EmulatorProcess, arn: str, text: str = "{}") -> dict[str, Any]:
     """Run an execution to its end."""
-    started = call(local, "StartExecution", stateMachineArn=arn, input="{}")
+    started = call(local, "StartExecution", stateMachineArn=arn, input=text)
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         described = call(local, "DescribeExecution", executionArn=started["executionArn"])
@@ -161,6 +162,19 @@ def test_a_test_case_answers_for_the_services(
         assert json.loads(ended["output"]) == {"MessageId": "1"}
     else:
         assert (ended["error"], ended["cause"]) == ("SQS.Any", "thrown")
+
+
+def test_each_iteration_of_a_map_has_the_responses_to_its_own_attempts(local: EmulatorProcess) -> None:
+    call_each = {**LAMBDA, "Resource": FUNCTION, "Parameters": {}, "End": True}
+    del call_each["Next"]
+    processor = {"StartAt": "Call", "States": {"Call": call_each}}
+    arn = machine(local, "Mapped", {"All": {"Type": "Map", "ItemProcessor": processor, "End": True}})
+
+    ended = run(local, f"{arn}#Each", "[1, 2]")
+
+    assert json.loads(ended["output"]) == [{"body": "Hello again"}] * 2
+    events = call(local, "GetExecutionHistory", executionArn=ended["executionArn"])["events"]
+    assert sum(event["type"] == "LambdaFunctionFailed" for event in events) == 2
 
 
 @pytest.mark.parametrize(
@@ -247,4 +261,4 @@ def test_a_mistake_in_the_mock_configuration_is_refused_at_start(
     with pytest.raises(RuntimeError) as refusal:
         EmulatorProcess(tmp_path, "--memory", "--step-functions-local").start()
 
-    assert "/MockedResponses/r/first must be the number of a call" in str(refusal.value).replace("\n", " ")
+    assert "/MockedResponses/r/first must be the number of an attempt" in str(refusal.value).replace("\n", " ")

@@ -125,6 +125,7 @@ class InvokeTask:
 
     `resource` is the state's Resource as written.  `token` is the task token of a `.waitForTaskToken` task.
     `timeout_seconds` and `heartbeat_seconds` are for information; the interpreter keeps both with its own timers.
+    `retry` is how often the state has been retried since it was entered.
     """
 
     task_id: int
@@ -135,6 +136,7 @@ class InvokeTask:
     credentials: Json = None
     timeout_seconds: int | None = None
     heartbeat_seconds: int | None = None
+    retry: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,17 @@ def execute_task(run: Run, branch: Branch) -> None:
         _note(run, branch, "Scheduled", resource=resource.arn, input=text, inputDetails=NOT_TRUNCATED, **details)
     branch.waiting = OnTask(task_id, timeout, heartbeat)
     run.commands.append(
-        InvokeTask(task_id, resource.arn, parameters, branch.state, token, credentials, timeout, heartbeat)
+        InvokeTask(
+            task_id,
+            resource.arn,
+            parameters,
+            branch.state,
+            token,
+            credentials,
+            timeout,
+            heartbeat,
+            branch.retry_count,
+        )
     )
 
 

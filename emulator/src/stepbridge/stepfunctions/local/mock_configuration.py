@@ -20,7 +20,7 @@ class MockedResponse:
     cause: str | None = None
 
 
-# The responses of a state, and the first and the last of the calls that each of them is for.
+# The responses of a state, and the first and the last of the attempts that each of them is for.
 Responses = tuple[tuple[int, int, MockedResponse], ...]
 
 
@@ -55,9 +55,9 @@ class MockConfiguration:
         )
 
 
-def find(responses: Responses, call: int) -> MockedResponse | None:
-    """The response to the call with number `call`, counted from 0."""
-    return next((response for first, last, response in responses if first <= call <= last), None)
+def find(responses: Responses, attempt: int) -> MockedResponse | None:
+    """The response to an attempt of a state, counted from 0."""
+    return next((response for first, last, response in responses if first <= attempt <= last), None)
 
 
 def _test_cases(value: Any, place: str, responses: dict[str, Responses]) -> dict[str, dict[str, Responses]]:
@@ -79,7 +79,7 @@ def _responses(value: Any, place: str) -> Responses:
     for key, answer in _object(value, place).items():
         match = _RANGE.fullmatch(key)
         if match is None or int(match[2] or match[1]) < int(match[1]):
-            raise ValueError(f'{place}/{key} must be the number of a call, such as "0", or a range, such as "1-2"')
+            raise ValueError(f'{place}/{key} must be the number of an attempt, such as "0", or a range, such as "1-2"')
         first, last = int(match[1]), int(match[2] or match[1])
         if any(first <= other_last and other_first <= last for other_first, other_last, _ in found):
             raise ValueError(f"{place}/{key} overlaps another response")

@@ -319,8 +319,8 @@ class ExecutionRunner:
     def _add_task(self, execution: int, command: InvokeTask) -> None:
         is_activity = isinstance(resources.parse(command.resource), resources.Activity)
         self._store.execute(
-            "INSERT INTO tasks (execution, task, resource, activity, state_name, has_token, call)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO tasks (execution, task, resource, activity, state_name, has_token, call, retry)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 execution,
                 command.task_id,
@@ -329,6 +329,7 @@ class ExecutionRunner:
                 command.state_name,
                 is_activity or command.token is not None,
                 json.dumps(command.parameters, separators=(",", ":"), ensure_ascii=False),
+                command.retry,
             ),
         )
         self._call_after_commit(execution, command.task_id)
@@ -369,7 +370,7 @@ class ExecutionRunner:
         for execution, task in to_call:
             # Read again: the task may be over by now, and what was not committed is not called.
             row = self._store.query_one(
-                "SELECT t.resource, t.activity, t.state_name, t.has_token, t.started, t.call, e.arn, r.role"
+                "SELECT t.resource, t.activity, t.state_name, t.has_token, t.started, t.call, t.retry, e.arn, r.role"
                 " FROM tasks t JOIN executions e ON e.id = t.execution"
                 " JOIN state_machine_revisions r ON r.id = e.revision WHERE t.execution = ? AND t.task = ?",
                 (execution, task),
@@ -391,6 +392,7 @@ class ExecutionRunner:
                 task=task,
                 state_name=row["state_name"],
                 time=self._clock.now(),
+                retry=row["retry"],
                 authorize=self._integrations.authorizer(row["role"], row["arn"]),
             )
             self._run(self._call(call))

@@ -184,5 +184,7 @@ MIGRATIONS = [
     -- When the child of a map run was started, and when it ended.
     ALTER TABLE map_run_children ADD COLUMN started REAL;
     ALTER TABLE map_run_children ADD COLUMN stopped REAL;
+    -- How often the task's state had been retried before.
+    ALTER TABLE tasks ADD COLUMN retry INTEGER NOT NULL DEFAULT 0;
     """,
 ]

@@ -30,8 +30,9 @@ class TaskCall:
     """What an integration is to call, for whom.
 
     `execution` and `task` are the row id of the execution and the id of the task in it, `time` is when the call is
-    made, in seconds since the epoch, and `authorize` knows what the state machine's role allows.  `inspect` hears of
-    the request and response of an HTTP Task, with what its connection adds if `reveal_secrets`.
+    made, in seconds since the epoch, `retry` how often the state has been retried before.  `authorize` knows what the
+    state machine's role allows.  `inspect` hears of the request and response of an HTTP Task, with what its connection
+    adds if `reveal_secrets`.
     """
 
     resource: Resource
@@ -41,6 +42,7 @@ class TaskCall:
     task: int
     state_name: str
     time: float
+    retry: int = 0
     authorize: Authorize = unrestricted
     inspect: Inspect = not_inspected
     reveal_secrets: bool = False

@@ -25,11 +25,16 @@ _MIGRATIONS = [
         PRIMARY KEY (execution, state)
     ) STRICT, WITHOUT ROWID;
     """,
+    "DROP TABLE mocked_calls;",  # responses are chosen by the retries that an execution's state tells of
 ]
 
 
 class Mocks:
-    """Which executions run which test case, and how often each of their states has made its call."""
+    """Which executions run which test case.
+
+    A state's responses are for its attempts: the first call is attempt 0, wherever in a loop or Map, its retries are
+    1, 2, and so on.
+    """
 
     def __init__(self, store: Store, configuration: MockConfiguration) -> None:
         store.migrate("step-functions-local", _MIGRATIONS)
@@ -56,10 +61,9 @@ class Mocks:
 
     async def __call__(self, call: TaskCall) -> Json:
         responses = self._responses(call) or ()
-        number = self._count(call)
-        response = find(responses, number)
+        response = find(responses, call.retry)
         if response is None:
-            cause = f"The mock configuration has no response to call {number} of the state '{call.state_name}'"
+            cause = f"The mock configuration has no response to attempt {call.retry} of the state '{call.state_name}'"
             raise TaskError("States.Runtime", cause)
         if response.error is not None:
             raise TaskError(response.error, response.cause)
@@ -72,13 +76,6 @@ class Mocks:
         if row is None:
             return None
         return self._configuration.machines.get(row["machine"], {}).get(row["test_case"], {}).get(call.state_name)
-
-    def _count(self, call: TaskCall) -> int:
-        key = (call.execution, call.state_name)
-        row = self._store.query_one("SELECT calls FROM mocked_calls WHERE execution = ? AND state = ?", key)
-        number: int = row["calls"] if row is not None else 0
-        self._store.execute("INSERT OR REPLACE INTO mocked_calls VALUES (?, ?, ?)", (*key, number + 1))
-        return number
 
 
 def _invalid(message: str) -> AwsError:
