@@ -12,6 +12,7 @@ from tests.integration.stepfunctions.driving import ROLE, Emulator, eventually, 
 from stepbridge.clock import ManualClock
 
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:machine"
+GROUP_ONLY = {"logGroupArn": "arn:aws:logs:us-east-1:123456789012:log-group:/aws/vendedlogs/states/a"}
 LOG_GROUP = {"cloudWatchLogsLogGroup": {"logGroupArn": "arn:aws:logs:us-east-1:123456789012:log-group:/a/b:*"}}
 
 
@@ -98,6 +99,21 @@ def test_creating_twice() -> None:
             {"versionDescription": "v"},
             "ValidationException",
             "Version description can only be set when publish is true",
+        ),
+        (
+            {"loggingConfiguration": {"level": "ALL", "destinations": [{"cloudWatchLogsLogGroup": GROUP_ONLY}]}},
+            "InvalidLoggingConfiguration",
+            "Invalid Logging Configuration: Log Group ARN must be provided with '*' qualifier.",
+        ),
+        (
+            {"encryptionConfiguration": {"type": "CUSTOMER_MANAGED_KMS_KEY"}},
+            "InvalidEncryptionConfiguration",
+            None,
+        ),
+        (
+            {"encryptionConfiguration": {"type": "AWS_OWNED_KEY", "kmsKeyId": "key"}},
+            "InvalidEncryptionConfiguration",
+            None,
         ),
         (
             {"loggingConfiguration": {"level": "ALL"}},
@@ -188,6 +204,25 @@ def test_deleting_a_busy_machine_ends_its_executions_at_their_next_transition() 
             return True if not (await emulator.call("list_state_machines"))["stateMachines"] else None
 
         await eventually(gone)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("operation", "qualifier", "message"),
+    [
+        ("start_execution", "/Map", "Labeled State Machine ARNs are not supported for this API"),
+        ("delete_state_machine", ":1", f"Expected an unqualified state machine ARN. Received: {MACHINE}:1"),
+        ("publish_state_machine_version", ":1", f"Expected an unqualified state machine ARN. Received: {MACHINE}:1"),
+        ("list_state_machine_versions", ":v", f"Expected an unqualified state machine ARN. Received: {MACHINE}:v"),
+    ],
+)
+def test_an_arn_that_is_qualified_where_it_may_not_be_is_refused(operation: str, qualifier: str, message: str) -> None:
+    async def scenario(emulator: Emulator) -> None:
+        await emulator.create(machines.PASS, publish=True)
+        error = await refused(emulator.call(operation, stateMachineArn=MACHINE + qualifier))
+        assert (error.code, error.message) == ("ValidationException", message)
+        assert (await emulator.call("describe_state_machine", stateMachineArn=MACHINE))["status"] == "ACTIVE"
 
     run(scenario)
 

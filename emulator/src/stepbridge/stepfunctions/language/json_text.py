@@ -2,12 +2,10 @@
 
 import json
 import math
-import re
 from typing import NoReturn
 
+from stepbridge.stepfunctions.language import jackson
 from stepbridge.stepfunctions.language.values import MAXIMUM_DEPTH, Json, too_deep
-
-_EXPECTED = "was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
 
 
 class JsonError(ValueError):
@@ -56,12 +54,10 @@ def parse(text: str, *, unique_fields: bool = False) -> Json:
         value = json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=hook)
     except DuplicateFieldError:
         raise
-    except json.JSONDecodeError as problem:
-        raise _in_jackson_words(text, problem) from None
     except RecursionError:
         raise _too_deep(text) from None
-    except ValueError:
-        raise JsonError("Unexpected token", f"{_source(text)}; line: 1, column: 1]") from None
+    except ValueError as problem:
+        raise _in_jackson_words(text, problem) from None
     if too_deep(value, text):
         raise _too_deep(text)
     return value
@@ -71,53 +67,12 @@ def _too_deep(text: str) -> JsonError:
     return JsonError(
         f"Document nesting depth ({MAXIMUM_DEPTH + 1}) exceeds the maximum allowed "
         f"({MAXIMUM_DEPTH}, from `StreamReadConstraints.getMaxNestingDepth()`)",
-        f"{_source(text)}; line: 1, column: 1]",
+        jackson.location(text, 0),
     )
 
 
-def _source(text: str) -> str:
-    return (
-        f'[Source: (String)"{text[:500]}"'
-        if len(text) <= 500
-        else f'[Source: (String)"{text[:500]}"[truncated {len(text) - 500} chars]'
-    )
-
-
-def _in_jackson_words(text: str, problem: json.JSONDecodeError) -> JsonError:
-    """Jackson's message for a mistake; it counts columns to where it stopped reading."""
-    position = problem.pos
-    while position < len(text) and text[position] in " \t\r\n":
-        position += 1
-    if position >= len(text):
-        message, stopped = "Unexpected end-of-input", len(text)
-    elif word := re.compile(r"[A-Za-z_$][\w$]*").match(text, position):
-        if problem.msg.startswith("Expecting property name"):
-            message = f"{_character(text[position])}: was expecting double-quote to start field name"
-            stopped = position + 1
-        elif problem.msg.startswith("Expecting value"):
-            message, stopped = f"Unrecognized token '{word.group(0)}': {_EXPECTED}", word.end()
-        else:
-            message, stopped = _delimiter(problem, text[position]), position + 1
-    elif problem.msg.startswith("Expecting property name"):
-        message = f"{_character(text[position])}: was expecting double-quote to start field name"
-        stopped = position + 1
-    elif problem.msg.startswith("Expecting value"):
-        message, stopped = f"{_character(text[position])}: expected a valid value {_EXPECTED[14:]}", position + 1
-    else:
-        message, stopped = _delimiter(problem, text[position]), position + 1
-    line = text.count("\n", 0, stopped) + 1
-    # Jackson gives the column after the last character it read.
-    column = stopped - (text.rfind("\n", 0, stopped) + 1) + 1
-    return JsonError(message, f"{_source(text)}; line: {line}, column: {column}]")
-
-
-def _delimiter(problem: json.JSONDecodeError, character: str) -> str:
-    if problem.msg.startswith("Expecting ':'"):
-        return f"{_character(character)}: was expecting a colon to separate field name and value"
-    if problem.msg.startswith("Expecting ','"):
-        return f"{_character(character)}: was expecting comma to separate entries"
-    return f"{_character(character)}: {problem.msg}"
-
-
-def _character(character: str) -> str:
-    return f"Unexpected character ('{character}' (code {ord(character)}))"
+def _in_jackson_words(text: str, problem: ValueError) -> JsonError:
+    mistake = jackson.find_mistake(text)
+    if mistake is None:
+        return JsonError(f"Unexpected token: {problem}", jackson.location(text, 0))
+    return JsonError(mistake.message, jackson.location(text, mistake.position))

@@ -6,7 +6,7 @@ from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members
 from stepbridge.stepfunctions.interpreter.messages import ActivityStarted
 from stepbridge.stepfunctions.service import arns
-from stepbridge.stepfunctions.service.core import OWNED_KEY, Core
+from stepbridge.stepfunctions.service.core import OWNED_KEY, Core, check_encryption
 from stepbridge.trace import abbreviate
 
 
@@ -17,7 +17,7 @@ class ActivityOperations(Core):
         name = request["name"]
         arns.check_name(name)
         arn = f"arn:aws:states:{self._settings.region}:{self._settings.account}:activity:{name}"
-        encryption = json.dumps(request.get("encryptionConfiguration", OWNED_KEY), sort_keys=True)
+        encryption = json.dumps(check_encryption(request.get("encryptionConfiguration", OWNED_KEY)), sort_keys=True)
         existing = self._activities.find(arn)
         if existing is None:
             now = self._clock.now()

@@ -65,8 +65,13 @@ class MachineReference:
 
 
 def parse_machine(text: str) -> MachineReference:
-    """What the state machine ARN `text`, qualified or not, points at.  Raises AwsError InvalidArn."""
+    """What the state machine ARN `text`, qualified or not, points at.
+
+    Raises AwsError InvalidArn, and ValidationException for the ARN of a distributed Map state.
+    """
     arn = parse(text, "stateMachine")
+    if "/" in arn.parts[0]:
+        raise AwsError("ValidationException", "Labeled State Machine ARNs are not supported for this API")
     if len(arn.parts) > 2:
         raise invalid_arn(f"Invalid ARN: {text}")
     if len(arn.parts) == 1:
@@ -75,6 +80,17 @@ def parse_machine(text: str) -> MachineReference:
     if qualifier.isascii() and qualifier.isdigit():
         return MachineReference(machine, version=int(qualifier))
     return MachineReference(machine, alias=text)
+
+
+def parse_unqualified(text: str) -> str:
+    """The state machine ARN `text`, which has neither version nor alias.
+
+    Raises AwsError InvalidArn or ValidationException.
+    """
+    reference = parse_machine(text)
+    if reference.machine != text:
+        raise AwsError("ValidationException", f"Expected an unqualified state machine ARN. Received: {text}")
+    return text
 
 
 def machine_name(machine: str) -> str:

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Members, Service
 from stepbridge.clock import Clock
 from stepbridge.settings import Settings
@@ -22,6 +23,19 @@ from stepbridge.trace import Trace
 OWNED_KEY = {"type": "AWS_OWNED_KEY"}  # the encryptionConfiguration of what was created without one
 MAXIMUM_PAYLOAD_BYTES = 262_144  # input and output: https://docs.aws.amazon.com/step-functions/latest/dg/limits.html
 _DEFAULT_PAGE = 100
+
+
+def check_encryption(configuration: Members) -> Members:
+    """The encryptionConfiguration itself.  Raises AwsError InvalidEncryptionConfiguration."""
+    owned = configuration["type"] == OWNED_KEY["type"]
+    problem = None
+    if not owned and not configuration.get("kmsKeyId"):
+        problem = f"kmsKeyId must be specified for the encryption type {configuration['type']}."
+    elif owned and configuration.keys() & {"kmsKeyId", "kmsDataKeyReusePeriodSeconds"}:
+        problem = f"kmsKeyId and kmsDataKeyReusePeriodSeconds are not for the encryption type {configuration['type']}."
+    if problem is not None:
+        raise AwsError("InvalidEncryptionConfiguration", f"Invalid Encryption Configuration: {problem}")
+    return configuration
 
 
 class Core(Service):

@@ -8,7 +8,7 @@ from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members
 from stepbridge.stepfunctions import language
 from stepbridge.stepfunctions.service import arns, definitions
-from stepbridge.stepfunctions.service.core import OWNED_KEY, Core
+from stepbridge.stepfunctions.service.core import OWNED_KEY, Core, check_encryption
 from stepbridge.stepfunctions.service.machines import Machine, Revision, does_not_exist
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+")
@@ -114,11 +114,11 @@ class MachineOperations(Core):
         }
 
     async def delete_state_machine(self, caller: Caller, request: Members) -> Members:
-        reference = arns.parse_machine(request["stateMachineArn"])
-        if self._machines.find(reference.machine) is not None:  # deleting what is not there is no error
-            self._machines.start_deleting(reference.machine)
-            text = f"state machine {arns.machine_name(reference.machine)} deleted"
-            self._trace.emit("stepfunctions", "state-machine-deleted", text, arn=reference.machine)
+        arn = arns.parse_unqualified(request["stateMachineArn"])
+        if self._machines.find(arn) is not None:  # deleting what is not there is no error
+            self._machines.start_deleting(arn)
+            text = f"state machine {arns.machine_name(arn)} deleted"
+            self._trace.emit("stepfunctions", "state-machine-deleted", text, arn=arn)
         await self._store.committed()
         return {}
 
@@ -168,7 +168,9 @@ class MachineOperations(Core):
         tracing = current.tracing if current else {"enabled": False}
         if "tracingConfiguration" in request:
             tracing = {"enabled": bool(request["tracingConfiguration"].get("enabled", False))}
-        encryption = request.get("encryptionConfiguration", current.encryption if current else OWNED_KEY)
+        encryption = current.encryption if current else OWNED_KEY
+        if "encryptionConfiguration" in request:
+            encryption = check_encryption(request["encryptionConfiguration"])
         revision_id = str(uuid.uuid4()) if current else None  # the first revision has none
         return Revision(0, arn, revision_id, definition, role, logging, tracing, encryption, now)
 
@@ -207,7 +209,10 @@ def _logging(configuration: dict[str, Any]) -> dict[str, Any]:
         raise _invalid_logging("Must specify exactly one Log Destination.")
     for destination in destinations:
         group = destination.get("cloudWatchLogsLogGroup", {}).get("logGroupArn", "")
-        if not re.fullmatch(r"arn:aws[a-z-]*:logs:[^:]+:\d{12}:log-group:[^:]+:\*", group):
+        match = re.fullmatch(r"arn:aws[a-z-]*:logs:[^:]+:\d{12}:log-group:[^:]+(:\*)?", group)
+        if match is not None and match[1] is None:
+            raise _invalid_logging("Log Group ARN must be provided with '*' qualifier.")
+        if match is None:
             raise _invalid_logging("Log Destination must be a CloudWatch log group ARN that ends with ':*'.")
     answer = {"level": level, "includeExecutionData": bool(configuration.get("includeExecutionData", False))}
     return {**answer, "destinations": destinations} if destinations else answer

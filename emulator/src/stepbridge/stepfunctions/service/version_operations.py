@@ -37,7 +37,7 @@ class VersionOperations(Core):
         return {"stateMachineVersionArn": f"{machine.arn}:{number}", "creationDate": created}
 
     async def list_state_machine_versions(self, caller: Caller, request: Members) -> Members:
-        machine, size = arns.parse_machine(request["stateMachineArn"]).machine, self._page_size(request)
+        machine, size = arns.parse_unqualified(request["stateMachineArn"]), self._page_size(request)
         listing = f"ListStateMachineVersions {machine}"
         start = self._page_start(listing, request)
         rows = self._versions.before(machine, int(start[0]) if start else 1 << 62, size + 1)
@@ -120,7 +120,9 @@ class VersionOperations(Core):
 
     async def list_state_machine_aliases(self, caller: Caller, request: Members) -> Members:
         reference = arns.parse_machine(request["stateMachineArn"])
-        self._machines.get(reference.machine, request["stateMachineArn"])
+        machine = self._machines.get(reference.machine, request["stateMachineArn"])
+        if machine.status == "DELETING":
+            raise AwsError("StateMachineDeleting", f"State Machine Deleting: '{machine.arn}'")
         listing, size = f"ListStateMachineAliases {request['stateMachineArn']}", self._page_size(request)
         start = self._page_start(listing, request)
         rows = [
@@ -143,8 +145,7 @@ class VersionOperations(Core):
 
     def _unqualified(self, arn: str) -> Machine:
         """The state machine of an ARN without version or alias."""
-        reference = arns.parse_machine(arn)
-        machine = self._machines.get(reference.machine, arn)
+        machine = self._machines.get(arns.parse_unqualified(arn))
         if machine.status == "DELETING":
             raise AwsError("StateMachineDeleting", f"State Machine Deleting: '{arn}'")
         return machine
