@@ -93,6 +93,15 @@ def test_republish_with_headers_and_a_reserved_topic(rules: Rules) -> None:
     assert message.properties == MessageProperties(True, "application/json", "answers/b", b"id", 60, (("k-a", "5"),))
 
 
+def test_chance_is_another_one_in_each_action(rules: Rules) -> None:
+    async def test() -> None:
+        await rules.create("r", "SELECT * FROM 'a'", republish("b/${newuuid()}"), republish("b/${newuuid()}"))
+        await rules.publish("a", {})
+
+    run(test)
+    assert len({message.topic for message in rules.publisher.published}) == 2
+
+
 def test_rules_that_republish_in_a_circle_come_to_an_end(rules: Rules) -> None:
     async def back(message: Message) -> None:
         rules.publisher.published.append(message)

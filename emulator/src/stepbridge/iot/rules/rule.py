@@ -51,7 +51,7 @@ class Rule:
 
         def compile_template(text: str, member: str) -> Template:
             try:
-                template = Template(text, self.statement.version, self.statement.variables)
+                template = Template(text, self.statement.version, self.statement.variables, f"{place}.{name}.{member}")
             except SqlError as error:
                 raise RuleError(f"{place}.{name}.{member}: {error}") from error
             self._expressions += template.expressions

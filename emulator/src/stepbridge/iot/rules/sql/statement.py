@@ -125,9 +125,13 @@ def _attributes(expression: Expression) -> list[str]:
 class Template:
     """A text with substitution templates, `${expression}`: developerguide/iot-substitution-templates.html."""
 
-    def __init__(self, text: str, version: str, variables: frozenset[str] = frozenset()) -> None:
-        """Compile `text`; `variables` are those the statement sets.  Raises SqlError."""
+    def __init__(self, text: str, version: str, variables: frozenset[str] = frozenset(), place: str = "") -> None:
+        """Compile `text`; `variables` are those the statement sets.  Raises SqlError.
+
+        `place` is where it stands in the rule: chance is another one at each place.
+        """
         self.text = text
+        self._place = place
         self.expressions: list[Expression] = []
         self._parts: list[str | Compiled] = []
         compiler = Compiler(text, version)
@@ -147,7 +151,7 @@ class Template:
         """The text with the values in place; Undefined leaves nothing.  Never raises."""
         if self.is_constant:
             return self.text
-        frame = evaluation.begin(self.text)
+        frame = evaluation.begin(self._place)
         try:
             return "".join(part if isinstance(part, str) else _substituted(part(frame)) for part in self._parts)
         except Stop as stop:
