@@ -168,7 +168,15 @@ def test_a_rule_that_does_not_match_says_why(payload: Any, reason: str) -> None:
 
 
 def test_a_where_that_is_not_a_boolean_does_not_match() -> None:
-    assert _run("SELECT * FROM 'a/#' WHERE 5", {}) == NoMatch("WHERE 5 is 5")
+    for where, value in (
+        ("5", "5"),
+        ("0", "0"),
+        ("'true'", '"true"'),
+        ("*", '{"x":[1]}'),
+        ("x", "[1]"),
+        ("Null", "null"),
+    ):
+        assert _run(f"SELECT * FROM 'a/#' WHERE {where}", {"x": [1]}) == NoMatch(f"WHERE {where} is {value}")
 
 
 def test_variables_are_found_once_and_where_they_are_needed() -> None:

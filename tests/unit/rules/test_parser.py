@@ -1,12 +1,28 @@
 """Statements to trees and back, and the places of what is wrong."""
 
+import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepbridge.iot.rules.sql import VERSION_2015, VERSION_2016, Input, Output, SqlError, Statement, Template
+from stepbridge.iot.rules.sql import (
+    VERSION_2015,
+    VERSION_2016,
+    VERSIONS,
+    ExternalCall,
+    Failed,
+    Input,
+    NoMatch,
+    Output,
+    SqlError,
+    Statement,
+    Template,
+)
+from stepbridge.iot.rules.sql.functions import CATALOGUE
+from stepbridge.iot.rules.sql.functions.casts import CASTS
 from stepbridge.iot.rules.sql.parser import parse_statement
 from stepbridge.iot.rules.sql.printer import print_statement
 from stepbridge.iot.rules.sql.tree import (
@@ -158,7 +174,9 @@ _literals = st.one_of(
 _leaves: st.SearchStrategy[Expression] = st.one_of(
     _literals, _names.map(Attribute), st.just(Star()), st.just(Variable("v"))
 )
-_paths = st.lists(_names, max_size=3).map(tuple)
+# After a dot and after AS a keyword is a name as any other.
+_any_names = _names | st.sampled_from(["from", "END", "select", "where", "null"])
+_paths = st.lists(_any_names, max_size=3).map(tuple)
 
 
 def _columns(expressions: st.SearchStrategy[Expression]) -> st.SearchStrategy[tuple[Column, ...]]:
@@ -167,7 +185,7 @@ def _columns(expressions: st.SearchStrategy[Expression]) -> st.SearchStrategy[tu
 
 def _queries(expressions: st.SearchStrategy[Expression]) -> st.SearchStrategy[Query]:
     many = st.builds(
-        Query, _columns(expressions), st.just(False), expressions, st.none() | _names, st.none() | expressions
+        Query, _columns(expressions), st.just(False), expressions, st.none() | _any_names, st.none() | expressions
     )
     value = st.tuples(expressions.map(Column))
     one = st.builds(Query, value, st.just(True), expressions, st.none() | _names, st.none() | expressions)
@@ -180,11 +198,11 @@ def _grow(expressions: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expre
     return st.one_of(
         st.builds(Binary, operators, expressions, expressions),
         st.builds(Unary, st.sampled_from(["NOT", "-"]), expressions),
-        st.builds(Member, expressions, _names),
+        st.builds(Member, expressions, _any_names),
         st.builds(ArrayLiteral, some),
         st.builds(ObjectLiteral, st.lists(st.tuples(_texts, expressions), max_size=3).map(tuple)),
-        st.builds(Call, st.sampled_from(["topic", "abs", "concat"]), some),
-        st.builds(Cast, expressions, st.sampled_from(["int", "string"])),
+        st.builds(Call, st.sampled_from(sorted(CATALOGUE)), some),
+        st.builds(Cast, expressions, st.sampled_from(sorted(CASTS))),
         st.builds(
             Case,
             expressions,
@@ -210,6 +228,26 @@ _statements = st.builds(
 @given(_statements)
 def test_what_is_printed_parses_to_the_same_tree(statement: Select) -> None:
     assert parse_statement(print_statement(statement)) == statement
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4) | st.just("base64"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(_statements, _values, st.sampled_from(VERSIONS))
+def test_any_statement_on_any_payload_ends_in_an_outcome(statement: Select, payload: Any, version: str) -> None:
+    try:
+        compiled = Statement(print_statement(statement), version)
+    except SqlError:
+        return
+    evaluation = compiled.start(Input("a/b", json.dumps(payload).encode(), 0, "123456789012"))
+    outcome = compiled.run(evaluation)
+    assert isinstance(outcome, Output | NoMatch | Failed | ExternalCall)
+    if isinstance(outcome, Output) and outcome.payload:
+        json.loads(outcome.payload)
 
 
 @given(st.text(alphabet="SELECTFROMWHERE abc'\"(){}[]@.,*+-/%<>=0123456789\n$#", max_size=60))

@@ -93,7 +93,7 @@ class Statement:
     def _explain(self, evaluation: Evaluation, condition: Value) -> str:
         where = self.tree.where
         assert where is not None  # noqa: S101 - only called when there is one
-        outcome = {False: "false", UNDEFINED: "Undefined"}.get(condition, json_text(condition))
+        outcome = "Undefined" if condition is UNDEFINED else json_text(condition)
         text = f"WHERE {print_expression(where)} is {outcome}"
         if condition is UNDEFINED:
             missing = sorted({name for name in _attributes(where) if self._is_missing(evaluation, name)})
