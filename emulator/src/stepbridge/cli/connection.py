@@ -4,7 +4,7 @@ import contextlib
 import http.client
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,6 +41,12 @@ class Connection:
     mqtt_port: int
     region: str
     account: str
+
+    @classmethod
+    def from_endpoints(cls, url: str, endpoints: Mapping[str, Any]) -> "Connection":
+        """The emulator at `url`, with the other endpoints as it tells them.  Raises KeyError, ValueError."""
+        host, port = endpoints["mqtt_host"], int(endpoints["mqtt_port"])
+        return cls(url, host, port, endpoints["region"], endpoints["account"])
 
     def root_ca_pem(self) -> bytes:
         """The certificate that devices trust.  Raises CommandError if the emulator does not answer."""
@@ -79,13 +85,7 @@ def find_emulator(endpoint: str | None, data_dir: Path | None) -> Connection:
         with contextlib.closing(connect(endpoint, timeout=5)) as connection:
             connection.request("GET", "/_stepbridge/endpoints")
             endpoints = json.loads(connection.getresponse().read())
-            return Connection(
-                endpoint.rstrip("/"),
-                endpoints["mqtt_host"],
-                int(endpoints["mqtt_port"]),
-                endpoints["region"],
-                endpoints["account"],
-            )
+            return Connection.from_endpoints(endpoint.rstrip("/"), endpoints)
     except OSError as error:
         raise CommandError(
             f"No emulator answers at {endpoint} ({reason(error)}): start one with 'stepbridge up'."

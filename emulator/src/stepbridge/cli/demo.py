@@ -15,7 +15,7 @@ import typer
 
 from stepbridge.cli.connection import Connection, find_emulator
 from stepbridge.cli.deploy import deploy_stack, find_template
-from stepbridge.cli.device import create_device
+from stepbridge.cli.device import create_device, gateway_of
 from stepbridge.cli.errors import CommandError
 from stepbridge.cli.processes import Process
 from stepbridge.cli.run import failure, run_execution
@@ -60,9 +60,9 @@ def _run_in(folder: Path, path: Path) -> object:
         _say(f"2. Deploy {path}")
         stack_of = deploy_stack(connection, path)
         _say("3. A certificate for the worker")
-        environment = create_device(
-            connection, stack_of.outputs["ThingName"], folder / "worker", stack_of.outputs["WorkerPolicyName"]
-        )
+        thing, policy = stack_of.outputs["ThingName"], stack_of.outputs["WorkerPolicyName"]
+        device = create_device(connection.client("iot"), gateway_of(connection), thing, folder / "worker", policy)
+        environment = device.environment
         print(f"  client id {environment['CLIENT_ID']}, jobs on {environment['SUBSCRIBE_TOPIC']}", file=sys.stderr)
         _say("4. The worker, a process of its own")
         stack.enter_context(_worker(folder, environment))

@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,7 +44,7 @@ def create(
     onprem-worker
     """
     connection = find_emulator(endpoint, data_dir)
-    environment = create_device(connection, thing, out, policy)
+    environment = create_device(connection.client("iot"), gateway_of(connection), thing, out, policy).environment
     print(f"The worker's environment, also in {out / ENVIRONMENT_FILE}:\n")
     for name, value in environment.items():
         print(f"export {name}={shlex.quote(value)}")
@@ -52,10 +53,32 @@ def create(
         print(f"\nThe policy does not say, so set yourself: {', '.join(missing)}")
 
 
-def create_device(connection: Connection, thing: str, out: Path, policy: str | None = None) -> dict[str, str]:
-    """Make the certificate and its files in `out`; the environment variables for the worker.
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Where devices connect, and the certificate, PEM, by which they know it."""
 
-    Raises CommandError if there is a key in `out` already, or if the emulator refuses.
+    host: str
+    port: int
+    root_ca: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A new certificate, and what a worker needs in its environment to connect with it."""
+
+    certificate_arn: str
+    environment: dict[str, str]
+
+
+def gateway_of(connection: Connection) -> Gateway:
+    """The device gateway of an emulator."""
+    return Gateway(connection.mqtt_host, connection.mqtt_port, connection.root_ca_pem())
+
+
+def create_device(iot: Any, gateway: Gateway, thing: str, out: Path, policy: str | None = None) -> Device:
+    """Make a certificate by the client `iot`, for `thing` and with `policy`, and its files in `out`.
+
+    Raises CommandError if there is a key in `out` already, or if AWS or the emulator refuses.
     """
     certificate_file, key_file, ca_file = (out / file for file in (CERTIFICATE_FILE, KEY_FILE, ROOT_CA_FILE))
     if key_file.exists():
@@ -66,8 +89,6 @@ def create_device(connection: Connection, thing: str, out: Path, policy: str | N
         raise CommandError(f"The folder {out} cannot be made: {reason(error)}.") from None
     if not os.access(out, os.W_OK):  # before there is a key that could be written nowhere
         raise CommandError(f"The folder {out} cannot be written to: choose another --out.")
-    root_ca = connection.root_ca_pem()
-    iot = connection.client("iot")
     with aws_errors(f"Making the device {thing}"):
         policy = policy or _only_policy(iot)
         document = json.loads(iot.get_policy(policyName=policy)["policyDocument"])
@@ -77,8 +98,8 @@ def create_device(connection: Connection, thing: str, out: Path, policy: str | N
         iot.attach_policy(policyName=policy, target=made["certificateArn"])
         iot.attach_thing_principal(thingName=thing, principal=made["certificateArn"])
     environment = {
-        "ENDPOINT": connection.mqtt_host,
-        "PORT": str(connection.mqtt_port),
+        "ENDPOINT": gateway.host,
+        "PORT": str(gateway.port),
         "CA_FILE": str(ca_file.resolve()),
         "DEVICE_CERT": str(certificate_file.resolve()),
         "PRIVATE_KEY": str(key_file.resolve()),
@@ -89,11 +110,11 @@ def create_device(connection: Connection, thing: str, out: Path, policy: str | N
         with open(os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(made["keyPair"]["PrivateKey"])
         certificate_file.write_text(made["certificatePem"])
-        ca_file.write_bytes(root_ca)
+        ca_file.write_bytes(gateway.root_ca)
         (out / ENVIRONMENT_FILE).write_text("".join(f"{k}={shlex.quote(v)}\n" for k, v in environment.items()))
     except OSError as error:
         raise CommandError(f"The device's files cannot be written to {out}: {reason(error)}.") from None
-    return environment
+    return Device(made["certificateArn"], environment)
 
 
 def _only_policy(iot: Any) -> str:

@@ -295,10 +295,7 @@ async def _watching(template: Path | None, emulator: "Emulator", display: "Displ
         return
     from stepbridge.cli.watch import deploy_on_change
 
-    endpoints, settings = emulator.endpoints, emulator.settings
-    connection = Connection(
-        emulator.url, endpoints["mqtt_host"], endpoints["mqtt_port"], settings.region, settings.account
-    )
+    connection = Connection.from_endpoints(emulator.url, emulator.endpoints)
     watcher = asyncio.create_task(deploy_on_change(template, connection, emulator.clock, display))
     try:
         yield

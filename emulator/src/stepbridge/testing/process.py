@@ -9,17 +9,21 @@ import time
 from pathlib import Path
 from typing import Any
 
+from stepbridge.cli.connection import Connection
+from stepbridge.testing.target import Emulator
+
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
 
 
-class EmulatorProcess:
+class EmulatorProcess(Emulator):
     """`stepbridge up` on free ports, with its data in `directory`.
 
     `start` returns when it is ready; `kill` is kill -9, after which `start` carries on with the same data.
     """
 
     def __init__(self, directory: Path, *options: str) -> None:
+        super().__init__()
         self.directory = directory
         self.log = directory / "up.log"
         self._options = options
@@ -54,11 +58,22 @@ class EmulatorProcess:
         self.endpoints = json.loads(ready_file.read_text())
 
     @property
+    def connection(self) -> Connection:
+        """Where it is."""
+        if not self.endpoints:
+            raise RuntimeError("The emulator has not been started.")
+        return Connection.from_endpoints(self.endpoints["http"], self.endpoints)
+
+    @property
     def pid(self) -> int:
         """The process id of `stepbridge up`."""
         if self._process is None:
             raise RuntimeError("The emulator has not been started.")
         return self._process.pid
+
+    def close(self) -> None:
+        """Stop it; with it goes what was made."""
+        self.stop()
 
     def stop(self) -> int:
         """Stop it as Ctrl-C does; the exit code."""
@@ -87,15 +102,3 @@ class EmulatorProcess:
             "AWS_DEFAULT_REGION": self.endpoints["region"],
             "AWS_REGION": self.endpoints["region"],
         }
-
-    def client(self, service: str) -> Any:
-        """A boto3 client of this emulator."""
-        import boto3
-
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoints["http"],
-            region_name=self.endpoints["region"],
-            aws_access_key_id="stepbridge",
-            aws_secret_access_key="stepbridge",  # noqa: S106 any key will do
-        )
