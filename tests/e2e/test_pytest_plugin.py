@@ -149,7 +149,7 @@ def test_a_worker_that_does_not_start_is_told_with_its_last_words(
 ) -> None:
     device = stepbridge.create_device(deployment.outputs["ThingName"], tmp_path, deployment.outputs["WorkerPolicyName"])
     with (
-        pytest.raises(Exception, match="The worker ended with 1: .*nowhere"),
+        pytest.raises(Exception, match=r"The worker ended with 1: .*nowhere"),
         device.worker(["python3", "-c", "raise SystemExit('nowhere to go')"]),
     ):
         pass

@@ -25,10 +25,13 @@ In one terminal:
   stepbridge up
 
 \b
-In another, beside aws-resources/ and on-prem-worker/:
+In a second, beside aws-resources/ and on-prem-worker/:
   stepbridge deploy aws-resources
   stepbridge device create mqtt-container-client --out certificates
-  (set -a; . certificates/worker.env; onprem-worker) &
+  (set -a; . certificates/worker.env; onprem-worker)
+
+\b
+In a third, once the worker says "Waiting for jobs":
   stepbridge run --input '{"a": 15, "b": 42}'
 
 \b

@@ -19,7 +19,7 @@ _STYLES = {
 }
 _SOURCE_WIDTH = max(map(len, _STYLES))
 # A function's stack trace comes as one hop; a glance at it is enough here, the log has all of it.
-_MAX_TEXT = 300
+_MAX_TEXT = 600
 
 
 class Display:

@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def stepbridge(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """What the tests run against, for the whole session: an emulator on free ports, unless the options say otherwise."""
+    """What the tests run against, for the whole session: an emulator on free ports, or what the options say."""
     target = _target(pytestconfig, tmp_path_factory)
     yield target
     target.close()
