@@ -6,6 +6,8 @@ BIN := .venv/bin
 PIP_INSTALL := -m pip install -qq --no-deps --no-compile --disable-pip-version-check
 PACKAGES := emulator/pyproject.toml on-prem-worker/pyproject.toml
 
+TEMPLATES := aws-resources/template.yaml $(wildcard examples/*/template.yaml)
+
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
 export SAM_CLI_TELEMETRY := 0
@@ -49,8 +51,10 @@ check: .venv/.dev .venv/sam/.installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/cfn-lint aws-resources/template.yaml
-	AWS_DEFAULT_REGION=us-east-1 .venv/sam/bin/sam validate --lint --template aws-resources/template.yaml
+	$(BIN)/cfn-lint $(TEMPLATES)
+	for template in $(TEMPLATES); do \
+		AWS_DEFAULT_REGION=us-east-1 .venv/sam/bin/sam validate --lint --template $$template || exit 1; \
+	done
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix --unsafe-fixes --select I
