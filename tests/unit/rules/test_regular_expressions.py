@@ -1,12 +1,13 @@
 """Java's regular expressions: every row is what java.util.regex.Pattern does with it."""
 
+import json
 from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepbridge.iot.rules.sql import SqlError, Statement
+from stepbridge.iot.rules.sql import Failed, Input, SqlError, Statement
 from stepbridge.iot.rules.sql.functions.regular_expressions import (
     InvalidPatternError,
     UnsupportedPatternError,
@@ -122,6 +123,10 @@ def test_what_only_java_can_do_is_refused_when_the_rule_is_created(pattern: str)
         compile_java(pattern)
     with pytest.raises(SqlError, match=r"stepbridge cannot match .* \(line 1, column 8\)"):
         Statement(f"SELECT regexp_matches(x, '{pattern}') FROM 'a'")
+    statement = Statement("SELECT regexp_matches(x, p) FROM 'a'")
+    outcome = statement.run(statement.start(Input("a", json.dumps({"x": "", "p": pattern}).encode(), 0, "1")))
+    assert isinstance(outcome, Failed)
+    assert outcome.message.startswith("stepbridge cannot match the regular expression ")
 
 
 @pytest.mark.parametrize(

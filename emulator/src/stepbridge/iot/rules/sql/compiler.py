@@ -11,11 +11,8 @@ from stepbridge.iot.rules.sql.functions import CATALOGUE, REFUSED
 from stepbridge.iot.rules.sql.functions.casts import CASTS, CASTS_2015
 from stepbridge.iot.rules.sql.functions.collections import encode_bytes
 from stepbridge.iot.rules.sql.functions.outside import MOST_CALLS, NO_VARIABLES
-from stepbridge.iot.rules.sql.functions.regular_expressions import (
-    InvalidPatternError,
-    UnsupportedPatternError,
-    compile_java,
-)
+from stepbridge.iot.rules.sql.functions.regular_expressions import unsupported_pattern
+from stepbridge.iot.rules.sql.functions.time_to_epoch import unsupported_time_pattern
 from stepbridge.iot.rules.sql.printer import print_expression
 from stepbridge.iot.rules.sql.tree import (
     ArrayLiteral,
@@ -44,6 +41,12 @@ from stepbridge.iot.rules.sql.values import (
     equal,
     normalise_for,
 )
+
+# What checks the second argument of these functions.
+_PATTERNS: dict[str, Callable[[str], str | None]] = {
+    **dict.fromkeys(("regexp_matches", "regexp_replace", "regexp_substr"), unsupported_pattern),
+    "time_to_epoch": unsupported_time_pattern,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,7 @@ class Compiler:
             raise self._error(f"there is no function {node.name}", node.position)
         if function.since == VERSION_2016:
             self._require_2016(f"the function {node.name}", node.position)
-        self._require_matchable(node)
+        self._require_supported(node)
         self._refuse_variables(node)
         self._count(node)
         arguments = [self.expression(argument, names) for argument in node.arguments]
@@ -180,17 +183,14 @@ class Compiler:
                     problem = f"{node.name} takes no variable for its {'role' if index == -1 else 'mode'}"
                     raise self._error(problem, inner.position)
 
-    def _require_matchable(self, node: Call) -> None:
-        """A pattern that is not one makes the call Undefined, but one that cannot be matched here must not."""
-        match node:
-            case Call("regexp_matches" | "regexp_replace" | "regexp_substr", (_, Literal(str(pattern)), *_)):
-                try:
-                    compile_java(pattern)
-                except UnsupportedPatternError as error:
-                    problem = f"stepbridge cannot match the regular expression {pattern!r}: it uses {error}"
-                    raise self._error(problem, node.position) from error
-                except InvalidPatternError:
-                    pass
+    def _require_supported(self, node: Call) -> None:
+        """A pattern that is not one makes the call Undefined; one that stepbridge cannot follow must not."""
+        check = _PATTERNS.get(node.name)
+        match node.arguments:
+            case (_, Literal(str(pattern)), *_) if check is not None:
+                problem = check(pattern)
+                if problem is not None:
+                    raise self._error(problem, node.position)
 
     def _cast(self, node: Cast, names: Names) -> Compiled:
         convert = CASTS.get(node.target)

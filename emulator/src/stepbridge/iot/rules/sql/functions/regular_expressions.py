@@ -43,6 +43,17 @@ def compile_java(pattern: str) -> re.Pattern[str]:
         raise InvalidPatternError(str(error)) from error
 
 
+def unsupported_pattern(pattern: str) -> str | None:
+    """What to tell of a pattern that Java could match and Python cannot; None of others, be they patterns or not."""
+    try:
+        compile_java(pattern)
+    except UnsupportedPatternError as error:
+        return f"stepbridge cannot match the regular expression {pattern!r}: it uses {error}"
+    except InvalidPatternError:
+        pass
+    return None
+
+
 _ESCAPED = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "a": "\a", "e": "\x1b"}
 _SETS = {"d": DIGITS, "s": SPACES, "w": WORDS, "h": BLANKS, "v": BREAKS}
 _SETS |= {letter.upper(): ~characters for letter, characters in _SETS.items()}

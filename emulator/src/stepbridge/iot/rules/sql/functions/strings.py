@@ -11,6 +11,7 @@ from stepbridge.iot.rules.sql.functions.regular_expressions import (
     UnsupportedPatternError,
     compile_java,
     replace_all,
+    unsupported_pattern,
 )
 from stepbridge.iot.rules.sql.values import UNDEFINED, Value, to_int, to_text
 
@@ -171,4 +172,4 @@ def _text_and_pattern(value: Value, pattern: Value) -> tuple[str | None, re.Patt
         return to_text(value), None
     except UnsupportedPatternError as error:
         # Better no answer than another one than AWS gives.
-        raise Stop(Failed(f"stepbridge cannot match the regular expression {source!r}: it uses {error}")) from error
+        raise Stop(Failed(unsupported_pattern(source) or "")) from error

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 
+from stepbridge.iot.rules.sql.evaluation import Failed, Stop
 from stepbridge.iot.rules.sql.functions.parse_time import DAYS, MONTHS, UnreadableError, parts_of
 from stepbridge.iot.rules.sql.functions.zones import ZONES, fixed_offset, longest_zone, zone_of
 from stepbridge.iot.rules.sql.values import UNDEFINED, Value, to_text
@@ -31,6 +32,10 @@ class _Found:
             raise UnreadableError(f"two values of {letter}")
 
 
+class UnsupportedFieldError(Exception):
+    """A field that Java reads and this module does not; the message is its letters."""
+
+
 # Where the reader ended; it raises UnreadableError where the text is not what it reads.
 _Reader = Callable[[str, int, _Found], int]
 
@@ -45,8 +50,21 @@ def time_to_epoch(value: Value, pattern: Value) -> Value:
         if _read_all(_readers(form), text, 0, found) != len(text):
             return UNDEFINED
         return _milliseconds(found)
+    except UnsupportedFieldError as error:
+        raise Stop(Failed(unsupported_time_pattern(form) or "")) from error
     except (UnreadableError, OverflowError, ValueError):
         return UNDEFINED
+
+
+def unsupported_time_pattern(pattern: str) -> str | None:
+    """What to tell of a pattern with fields that Java reads and stepbridge does not; None of others."""
+    try:
+        _readers(pattern)
+    except UnsupportedFieldError as error:
+        return f"stepbridge cannot read times by the pattern {pattern!r}: it uses {error}"
+    except UnreadableError:
+        pass
+    return None
 
 
 def _read_all(readers: list[_Reader], text: str, position: int, found: _Found) -> int:
@@ -117,10 +135,16 @@ def _field(letter: str, count: int) -> _Reader:
         return _Number("n", count, count, scale=10 ** (9 - count))
     if (letter == "a" and count == 1) or (letter == "G" and count <= 4):
         return _Name(letter, count == 4)
+    if letter in _UNSUPPORTED or (letter in "MLEQqecG" and count == 5):  # five letters: the first of a name
+        raise UnsupportedFieldError(letter * count)
     zone = _zone_field(letter, count)
     if zone is None:
         raise UnreadableError(letter * count)
     return zone
+
+
+# The week of a month and its days, the day of the Julian calendar, names of zones without summer, and padding.
+_UNSUPPORTED = frozenset("WFgvp")
 
 
 def _kind(letter: str) -> str:
