@@ -149,6 +149,12 @@ def test_a_map_run_is_redriven_with_its_parent(tmp_path: Path) -> None:
             assert (described["status"], described["redriveCount"]) == ("SUCCEEDED", 1)
             assert described["executionCounts"]["succeeded"] == described["executionCounts"]["total"] == 4
             if execution_type == "STANDARD":
+                for redrive_filter, count in (("REDRIVEN", 1), ("NOT_REDRIVEN", 0)):
+                    listed = await emulator.call("list_executions", mapRunArn=map_run, redriveFilter=redrive_filter)
+                    assert listed["executions"]
+                    assert {execution["redriveCount"] for execution in listed["executions"]} == {count}
+                refusal = emulator.call("list_executions", stateMachineArn=machine, redriveFilter="REDRIVEN")
+                assert (await refused(refusal)).code == "ValidationException"
                 assert (await emulator.ended(child))["redriveCount"] == 1
                 whose = await emulator.call("describe_state_machine_for_execution", executionArn=child)
                 assert (whose["mapRunArn"], whose["label"]) == (map_run, "Items")

@@ -204,6 +204,17 @@ def test_a_parent_waits_for_its_child() -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize("pattern", [".sync", ".sync:2"])
+def test_a_parent_cannot_wait_for_an_express_child(pattern: str) -> None:
+    async def scenario(emulator: Emulator) -> None:
+        child = await emulator.create(machines.PASS, "child", type="EXPRESS")
+        execution = await emulator.run(await emulator.create(parent(child, pattern)), {})
+        answer = await emulator.ended(execution)
+        assert answer["error"] == "StepFunctions.StateMachineTypeNotSupportedException"
+
+    run(scenario)
+
+
 def test_a_child_that_ends_at_once_and_one_that_fails() -> None:
     async def scenario(emulator: Emulator) -> None:
         child = await emulator.create(machines.PASS, "child")
@@ -299,7 +310,9 @@ def test_a_map_run_of_a_file_with_limited_concurrency_writes_its_results() -> No
         runs = await emulator.call("list_map_runs", executionArn=execution)
         assert [run["mapRunArn"] for run in runs["mapRuns"]] == [output["MapRunArn"]]
         children = await emulator.call("list_executions", mapRunArn=output["MapRunArn"])
-        assert len(children["executions"]) == 7
+        assert [child["itemCount"] for child in children["executions"]] == [1] * 7
+        refusal = await refused(emulator.call("list_executions", mapRunArn=output["MapRunArn"] + "x"))
+        assert refusal.code == "ResourceNotFound"
 
     run(scenario, bucket)
 

@@ -140,7 +140,9 @@ def number(field: str, value: Number | None, scope: Scope, *, whole: bool = True
         computed = value.evaluate(scope, "number")
         if whole and not isinstance(computed, int):
             raise EvaluationError(
-                f"The {field} field must be an integer but was: {to_text(computed)}", QUERY_EVALUATION_ERROR
+                f"The {field} field must be an integer but was: {to_text(computed)}",
+                QUERY_EVALUATION_ERROR,
+                value.location,
             )
         return computed
     assert isinstance(value, Path)  # noqa: S101 (Number has no other kinds)

@@ -57,8 +57,14 @@ class ExecutionOperations(Core):
         status, size = request.get("statusFilter"), self._page_size(request)
         if ("stateMachineArn" in request) == ("mapRunArn" in request):
             raise AwsError("ValidationException", "Must specify exactly one of stateMachineArn and mapRunArn")
+        if "stateMachineArn" in request and "redriveFilter" in request:
+            raise AwsError("ValidationException", "redriveFilter is supported only with mapRunArn")
         if "mapRunArn" in request:
             asked_for = arns.parse(request["mapRunArn"], "mapRun").text
+            if self._store.query_one("SELECT 1 FROM map_runs WHERE arn = ?", (asked_for,)) is None:
+                raise AwsError(
+                    "ResourceNotFound", f"Resource not found: '{asked_for}'", members={"resourceName": asked_for}
+                )
             whose = "map_run = ?"
             values: list[str | int] = [asked_for]
         else:
@@ -71,15 +77,18 @@ class ExecutionOperations(Core):
                 whose, values = "machine = ? AND version = ?", [reference.machine, reference.version]
             if reference.alias is not None:
                 whose, values = "machine = ? AND alias = ?", [reference.machine, reference.alias]
-        listing = f"ListExecutions {asked_for} {status}"
+        filters = {"REDRIVEN": " AND redrive_count > 0", "NOT_REDRIVEN": " AND redrive_count = 0"}
+        whose += filters.get(request.get("redriveFilter", ""), "")
+        listing = f"ListExecutions {asked_for} {status} {request.get('redriveFilter')}"
         start = self._page_start(listing, request)
         rows = self._store.query(
-            f"SELECT * FROM executions WHERE {whose} AND id < ? AND (? IS NULL OR status = ?)"  # noqa: S608 - no input
+            "SELECT *, (SELECT items FROM map_run_children c WHERE c.execution = e.arn) AS items"  # noqa: S608 - no input
+            f" FROM executions e WHERE {whose} AND id < ? AND (? IS NULL OR status = ?)"
             " ORDER BY id DESC LIMIT ?",
             (*values, start[0] if start else 1 << 62, status, status, size + 1),
         )
         return {
-            "executions": [_summary(row) for row in rows[:size]],
+            "executions": [{**_summary(row), "itemCount": row["items"]} for row in rows[:size]],
             "nextToken": self._page_end(listing, rows, size, "id"),
         }
 
@@ -190,6 +199,8 @@ class ExecutionOperations(Core):
         if mocks is not None:
             mocks.check(target.machine.name, test_case, self._machines.definition(target.revision).states)
         express = target.machine.type == "EXPRESS"
+        if express and parent is not None:
+            raise type_not_supported()  # the end of an Express execution is told to nobody
         arn = arns.express_arn(target.machine.arn, name) if express else arns.execution_arn(target.machine.arn, name)
         existing = self._store.query_one("SELECT status, input, started FROM executions WHERE arn = ?", (arn,))
         if existing is not None:
