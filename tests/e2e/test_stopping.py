@@ -3,6 +3,7 @@
 import io
 import json
 import signal
+import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -71,6 +72,13 @@ def emulator(tmp_path: Path) -> Iterator[EmulatorProcess]:
     emulator.kill()
 
 
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that handlers find too: /tmp is each environment's own."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        yield Path(folder)
+
+
 def terminate(emulator: EmulatorProcess) -> None:
     """Stop it as an orchestrator does, and wait until it has."""
     process = emulator._process
@@ -134,27 +142,27 @@ class Client(threading.Thread):
             self.answer = (error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"])
 
 
-def test_invocations_by_anyone_are_finished_or_done_again(emulator: EmulatorProcess, tmp_path: Path) -> None:
-    executions = start(emulator, tmp_path, ONCE)
+def test_invocations_by_anyone_are_finished_or_done_again(emulator: EmulatorProcess, shared: Path) -> None:
+    executions = start(emulator, shared, ONCE)
     emulator.client("lambda").invoke(
-        FunctionName="job", InvocationType="Event", Payload=json.dumps(event(tmp_path, "event", LONG))
+        FunctionName="job", InvocationType="Event", Payload=json.dumps(event(shared, "event", LONG))
     )
-    clients = {name: Client(emulator, event(tmp_path, name, seconds)) for name, seconds in CLIENTS.items()}
-    wait_until(lambda: all(attempts(tmp_path, name) for name in ("event", *clients)), "the invocations to begin")
+    clients = {name: Client(emulator, event(shared, name, seconds)) for name, seconds in CLIENTS.items()}
+    wait_until(lambda: all(attempts(shared, name) for name in ("event", *clients)), "the invocations to begin")
 
     terminate(emulator)
     for client in clients.values():
         client.join()
     emulator.start()
 
-    assert clients["short"].answer == (None, str(tmp_path / "short"))
+    assert clients["short"].answer == (None, str(shared / "short"))
     assert clients["long"].answer == ("ServiceException", 503)
     for name, execution in executions.items():
         assert ended(emulator, execution)["status"] == "SUCCEEDED", emulator.log.read_text()
         assert failures(emulator, execution) == []
-        assert len(attempts(tmp_path, name)) == (1 if name.startswith(f"{SHORT}-") else 2)
-    wait_until((tmp_path / "event.done").exists, "the event to be done again")
-    begun = attempts(tmp_path, "event")
+        assert len(attempts(shared, name)) == (1 if name.startswith(f"{SHORT}-") else 2)
+    wait_until((shared / "event.done").exists, "the event to be done again")
+    begun = attempts(shared, "event")
     assert len(begun) == 2
     assert begun[0] == begun[1], "an event keeps its request id"
     told = emulator.log.read_text()
@@ -163,13 +171,13 @@ def test_invocations_by_anyone_are_finished_or_done_again(emulator: EmulatorProc
 
 
 def test_executions_of_another_process_go_on(
-    emulator: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emulator: EmulatorProcess, tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAMBDA_ENDPOINT", emulator.endpoints["http"])
     engine = EmulatorProcess(tmp_path / "engine", "--memory", "--step-functions-local")
     engine.start()
     try:
-        executions = start(engine, tmp_path, {**ONCE, "Retry": [RETRY]})
+        executions = start(engine, shared, {**ONCE, "Retry": [RETRY]})
 
         terminate(emulator)
         emulator.start()

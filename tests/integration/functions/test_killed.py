@@ -6,8 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from tests.integration.functions.harness import Lambda
 from tests.integration.functions.test_invoking import alive, until
 
@@ -40,9 +43,17 @@ asyncio.run(main())
 """
 
 
-def test_kill_9(tmp_path: Path) -> None:
+@pytest.fixture
+def shared() -> Iterator[str]:
+    """A folder that handlers find too: /tmp is each environment's own."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        yield folder
+
+
+def test_kill_9(tmp_path: Path, shared: str) -> None:
     root = Path(__file__).parents[3]
-    command = [sys.executable, "-c", EMULATOR, str(tmp_path), json.dumps(str(tmp_path / "ran"))]
+    ran = Path(shared) / "ran"
+    command = [sys.executable, "-c", EMULATOR, str(tmp_path), json.dumps(str(ran))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as emulator:
         assert emulator.stdout is not None
         processes = json.loads(emulator.stdout.readline())

@@ -195,6 +195,7 @@ class Environment:
             handler=self.plan.handler,
             data_limit=(self.plan.memory + _MEMORY_MARGIN) * 1024 * 1024,
             output=writing,
+            temporary=str(self._temporary.absolute()),
         )
         try:
             process = await self._launcher.launch(request, lambda status: self._on_exit(initialized, status))
@@ -219,13 +220,14 @@ class Environment:
             self._initialized.set_exception(error)
 
     def _variables(self, address: str) -> dict[str, str]:
+        temporary = str(self._temporary.absolute())
         return {
+            "HOME": temporary,
+            "TMPDIR": temporary,
             **self.plan.variables,
             **self._credentials,
             "AWS_LAMBDA_RUNTIME_API": address,
             "AWS_LAMBDA_LOG_STREAM_NAME": self.log_stream,
-            "HOME": str(self._temporary),
-            "TMPDIR": str(self._temporary),
         }
 
     # Invoking

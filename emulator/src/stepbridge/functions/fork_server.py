@@ -7,8 +7,9 @@ milliseconds instead of half a second and shares those modules' memory.
 It is told what to do over a socket, in lines of JSON, each with one file descriptor, the one that takes the child's
 output:
 
-    in    {"id", "environment", "working_directory", "path", "command", "handler", "data_limit"}
-    out   {"id", "process"}                      the child runs
+    in    {"id", "environment", "working_directory", "path", "command", "handler", "data_limit", "temporary"}
+    out   {"own_tmp"}                            first of all: whether children get a /tmp of their own
+          {"id", "process"}                      the child runs
           {"process", "status"}                  it ended: exit status, or minus the signal that killed it
 
 When the socket closes, the emulator is gone: every child and whatever it started is killed.
@@ -26,6 +27,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 # What Lambda's Python runtimes bring along.  Whatever else is installed beside stepbridge must not be importable in
@@ -44,14 +46,21 @@ RUNTIME_PACKAGES = (
     "urllib3",
 )
 
+_TMP = "/tmp"  # noqa: S108 - where Lambda has it
 _PR_SET_PDEATHSIG = 1
+# <sched.h> and <sys/mount.h> of Linux
+_CLONE_NEWNS, _CLONE_NEWUSER = 0x20000, 0x10000000
+_MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1, 0x20, 0x1000, 0x4000, 0x40000
+# Flags that a remount must repeat, by what statvfs(3) calls them.
+_MS_KEPT = {os.ST_NOSUID: 0x2, os.ST_NODEV: 0x4, os.ST_NOEXEC: 0x8, os.ST_NOATIME: 0x400, os.ST_RELATIME: 0x200000}
 
 
 class ForkServer:
     """Serves one socket until it closes."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, *, own_tmp: bool) -> None:
         self.channel = channel
+        self.send(own_tmp=own_tmp)
         self.selector = selectors.DefaultSelector()
         self.selector.register(channel, selectors.EVENT_READ)
         self.buffer = b""
@@ -127,6 +136,83 @@ class ForkServer:
         os._exit(0)
 
 
+def give_own_tmp(private: str, needed: Iterable[str], written: Iterable[str]) -> bool:
+    """Let /tmp be the folder `private` to this process and those that it starts; False where the kernel refuses.
+
+    So it is on Lambda, and a handler that clears /tmp must not clear the user's.  Where something that is `needed` is
+    itself in the real /tmp, it stays in its place, to be read, and what is `written` to be written.
+    """
+    if sys.platform != "linux":
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    user, group = os.getuid(), os.getgid()
+    if libc.unshare(_CLONE_NEWNS) != 0:  # without the right to, it takes a user namespace too: user_namespaces(7)
+        if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS) != 0:
+            return False
+        for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(text)
+
+    def mount(source: str | None, target: str, flags: int) -> None:
+        if libc.mount(source and source.encode(), target.encode(), None, flags, None) != 0:
+            raise OSError(ctypes.get_errno(), f"mount of {source} on {target}")
+
+    def in_private(path: str) -> str:
+        return private + path.removeprefix(_TMP)
+
+    try:
+        mount(None, "/", _MS_REC | _MS_PRIVATE)
+        for kept in _parts_of_tmp([*needed, *written]):
+            os.makedirs(in_private(kept), exist_ok=True)
+            mount(kept, in_private(kept), _MS_BIND | _MS_REC)
+            flags = sum(flag for name, flag in _MS_KEPT.items() if os.statvfs(kept).f_flag & name)
+            mount(None, in_private(kept), _MS_REMOUNT | _MS_BIND | _MS_RDONLY | flags)
+        for path in written:
+            if path.startswith(f"{_TMP}/"):
+                mount(path, in_private(path), _MS_BIND)
+        mount(private, _TMP, _MS_BIND | _MS_REC)
+    except OSError:
+        return False
+    return True
+
+
+def _parts_of_tmp(paths: Iterable[str]) -> set[str]:
+    """The folders right in /tmp that hold `paths`."""
+    real = {form for path in paths for form in (os.path.abspath(path), os.path.realpath(path))}
+    parts = {"/".join(path.split("/", 3)[:3]) for path in real if path.startswith(f"{_TMP}/")}
+    return {part for part in parts if os.path.isdir(part)}
+
+
+def can_give_own_tmp(folder: str) -> bool:
+    """Whether children can get a /tmp of their own, tried in one with `folder` for it."""
+    process = os.fork()
+    if process == 0:
+        given = False
+        try:
+            given = give_own_tmp(folder, (), ())
+        finally:
+            os._exit(0 if given else 1)
+    return os.waitpid(process, 0)[1] == 0
+
+
+def settle(request: dict[str, Any], packages: str, parent: int) -> None:
+    """Give this process its /tmp."""
+    linked = [os.path.join(packages, name) for name in os.listdir(packages)]
+    code = [request["working_directory"], *request["path"]]
+    bytecode = os.path.join(os.path.dirname(packages), "bytecode")
+    if code[0].startswith(f"{_TMP}/"):  # where nothing can be written beside it
+        os.makedirs(bytecode, exist_ok=True)
+        sys.pycache_prefix = bytecode
+    needed = [sys.prefix, sys.base_prefix, packages, *linked, *code, *request["command"]]
+    if give_own_tmp(request["temporary"], needed, [bytecode] if sys.pycache_prefix else []):
+        variables = request["environment"]
+        if variables["HOME"] == request["temporary"]:
+            variables["HOME"] = _TMP
+        if variables["TMPDIR"] == request["temporary"]:
+            del variables["TMPDIR"]
+    die_with_parent(parent)  # again, as a new user namespace forgets it: prctl(2)
+
+
 def die_with_parent(parent: int) -> None:
     """Let the kernel kill this process when its parent dies, even if that is killed itself."""
     if sys.platform == "linux":
@@ -177,8 +263,11 @@ def main() -> None:
     gc.collect()
     gc.freeze()
 
-    request = ForkServer(channel).serve()
+    parent, own_tmp = os.getpid(), can_give_own_tmp(sys.argv[2])
+    request = ForkServer(channel, own_tmp=own_tmp).serve()
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if own_tmp:
+        settle(request, sys.argv[2], parent)
     if request["command"]:
         run_command(request)
     become_environment(request, preloaded)

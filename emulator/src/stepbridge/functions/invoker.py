@@ -423,8 +423,17 @@ class Functions:
             )
         launcher = self._launchers.get(interpreter.executable)
         if launcher is None:
-            launcher = self._launchers[interpreter.executable] = Launcher(interpreter, self._folder / "runtimes")
+            launcher = self._launchers[interpreter.executable] = Launcher(
+                interpreter, self._folder / "runtimes", self._tell_of_shared_tmp
+            )
         return launcher
+
+    def _tell_of_shared_tmp(self) -> None:
+        self._tell_once(
+            "shared-tmp",
+            "The system gives functions no /tmp of their own, which takes mount namespaces: they share this machine's, "
+            "and find a folder of their own in TMPDIR",
+        )
 
     def _tell_once(self, event: str, text: str, **fields: object) -> None:
         if text not in self._told:

@@ -23,7 +23,8 @@ class ProcessRequest:
 
     `environment` is its whole environment, `path` goes in front of the interpreter's module path, `command` is what
     runs the handler where that is not the interpreter itself, `data_limit` is how many bytes it may allocate, `output`
-    is the descriptor that takes what it writes; it stays the caller's.
+    is the descriptor that takes what it writes; it stays the caller's.  `temporary` is the folder that it sees as /tmp,
+    where the system can do that.
     """
 
     environment: dict[str, str]
@@ -33,17 +34,20 @@ class ProcessRequest:
     handler: str
     data_limit: int
     output: int
+    temporary: str
 
 
 class Launcher:
     """One fork server, for the functions of one interpreter.
 
-    `folder` is where the interpreter's packages are linked.  The server is started when the first process is wanted,
+    `folder` is where the interpreter's packages are linked.  `on_shared_tmp` is called if the system cannot give each
+    process a /tmp of its own.  The server is started when the first process is wanted,
     or by :meth:`warm_up` before.
     """
 
-    def __init__(self, interpreter: Interpreter, folder: Path) -> None:
+    def __init__(self, interpreter: Interpreter, folder: Path, on_shared_tmp: Callable[[], object]) -> None:
         self._interpreter = interpreter
+        self._on_shared_tmp = on_shared_tmp
         self._folder = folder
         self._channel: socket.socket | None = None
         self._server: subprocess.Popen[bytes] | None = None
@@ -72,6 +76,7 @@ class Launcher:
                 "command": request.command,
                 "handler": request.handler,
                 "data_limit": request.data_limit,
+                "temporary": request.temporary,
             }
         )
         loop = asyncio.get_running_loop()
@@ -145,7 +150,10 @@ class Launcher:
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             message = json.loads(line)
-            if "id" in message:
+            if "own_tmp" in message:
+                if not message["own_tmp"]:
+                    self._on_shared_tmp()
+            elif "id" in message:
                 launched, on_exit = self._asked.pop(message["id"])
                 self._exits[message["process"]] = on_exit
                 if not launched.done():
