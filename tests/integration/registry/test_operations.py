@@ -95,7 +95,12 @@ def test_things_are_listed_by_page_attribute_and_type(run: Run) -> None:
 
 def test_thing_types_are_deprecated_before_they_are_deleted(run: Run) -> None:
     async def scenario(client: RegistryClient) -> None:
+        many = {"searchableAttributes": ["a", "b", "c", "d"]}
+        error = await client.refused("create_thing_type", thingTypeName="pump", thingTypeProperties=many)
+        assert "3 searchable attributes at most" in error.message
         await client.call("create_thing_type", thingTypeName="pump")
+        error = await client.refused("update_thing_type", thingTypeName="pump", thingTypeProperties=many)
+        assert error.code == "InvalidRequestException"
         assert "deprecate" in (await client.refused("delete_thing_type", thingTypeName="pump")).message
         await client.call("deprecate_thing_type", thingTypeName="pump")
         error = await client.refused("create_thing", thingName="t", thingTypeName="pump")
@@ -141,6 +146,22 @@ def test_thing_groups_form_a_tree(run: Run) -> None:
         await client.call("delete_thing", thingName="t")
         await client.call("delete_thing_group", thingGroupName="line")
         await client.call("delete_thing_group", thingGroupName="line")
+
+    run(scenario)
+
+
+def test_a_group_has_two_policies_at_most_and_takes_them_with_it(run: Run) -> None:
+    async def scenario(client: RegistryClient) -> None:
+        group = (await client.call("create_thing_group", thingGroupName="g"))["thingGroupArn"]
+        for name in ("a", "b", "c"):
+            await client.call("create_policy", policyName=name, policyDocument=DOCUMENT)
+        for name in ("a", "b", "b"):
+            await client.call("attach_policy", policyName=name, target=group)
+        assert (await client.refused("attach_policy", policyName="c", target=group)).code == "LimitExceededException"
+        await client.call("delete_thing_group", thingGroupName="g")
+        await client.call("delete_policy", policyName="a")
+        await client.call("create_thing_group", thingGroupName="g")
+        assert await client.names("list_attached_policies", "policies", "policyName", target=group) == []
 
     run(scenario)
 

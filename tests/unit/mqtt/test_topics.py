@@ -112,3 +112,18 @@ def test_limits(topic: str, within: bool) -> None:
 )
 def test_reserved_topics(topic: str, allowed: bool) -> None:
     assert topics.may_publish(topic) is allowed
+
+
+@pytest.mark.parametrize(
+    ("topic", "reason"),
+    [
+        ("$aws/things/t/jobs/get", "is not emulated"),
+        ("$aws/certificates/create/json", "is not emulated"),
+        ("$aws/things/t/shadow/update/accepted", "is reserved by AWS"),
+        ("$aws/events/presence/connected/x", "is reserved by AWS"),
+        ("$mine", "is reserved by AWS"),
+    ],
+)
+def test_why_a_reserved_topic_cannot_be_used(topic: str, reason: str) -> None:
+    assert not topics.may_publish(topic)
+    assert reason in topics.reservation(topic)

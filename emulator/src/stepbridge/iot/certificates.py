@@ -102,8 +102,11 @@ class CertificateAuthority:
             request = x509.load_pem_x509_csr(signing_request.encode())
             public_key = request.public_key()
             valid = request.is_signature_valid
-        except Exception as error:  # the library raises several kinds for the many ways to be wrong
-            raise ValueError(f"The certificate signing request cannot be read: {error}") from None
+        except Exception:  # the library raises several kinds for the many ways to be wrong
+            raise ValueError(
+                "The certificate signing request cannot be read: it is not a PKCS #10 request in PEM, beginning with "
+                "-----BEGIN CERTIFICATE REQUEST-----."
+            ) from None
         if not valid:
             raise ValueError("The signature of the certificate signing request is not valid.")
         if isinstance(public_key, rsa.RSAPublicKey):

@@ -38,7 +38,7 @@ class IotDataService(Service):
         retain: bool = request.get("retain", False)
         _check_topic(topic, "topic")
         if topic.startswith("$") and not topics.may_publish(topic):
-            _invalid(f"The topic {topic} is reserved by AWS IoT.")
+            _invalid(f"The topic {topic} {topics.reservation(topic)}.")
         if retain and topic.startswith("$"):
             _invalid(f"A message on the reserved topic {topic} cannot be retained.")
         if len(payload) > MAXIMUM_PAYLOAD:

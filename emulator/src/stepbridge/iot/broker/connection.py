@@ -312,7 +312,7 @@ class DeviceConnection:
         if (fault := topics.limit_fault(topic_filter)) is not None:
             return ReasonCode.TOPIC_FILTER_INVALID, fault
         if topics.is_reserved(topic_filter) and not topics.may_subscribe(topic_filter):
-            return ReasonCode.TOPIC_FILTER_INVALID, "AWS reserves this topic, and sends nothing on it"
+            return ReasonCode.TOPIC_FILTER_INVALID, f"it {topics.reservation(topic_filter)}"
         if number > mqtt.MAXIMUM_FILTERS:
             return (
                 ReasonCode.QUOTA_EXCEEDED,

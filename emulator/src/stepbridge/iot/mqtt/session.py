@@ -336,7 +336,7 @@ class ServerSession:
     def _check_topic(self, topic: str, retain: bool, what: str) -> None:
         if topic[0] == "$":
             if not topics.may_publish(topic):
-                text = f"{what} {topic!r} is reserved by AWS"
+                text = f"{what} {topic!r} {topics.reservation(topic)}"
                 raise ProtocolError(ReasonCode.TOPIC_NAME_INVALID, "AWS IoT reserved topics", text)
             if retain:
                 text = f"{what} {topic!r} is reserved by AWS and cannot be retained"

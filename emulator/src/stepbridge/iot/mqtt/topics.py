@@ -69,6 +69,8 @@ _RESERVED_PUBLISH = (
     "$aws/things/+/shadow/name/+/delete",
 )
 _RESERVED_SUBSCRIBE = ("$aws/things/", "$aws/events/")
+# Topics of what is not emulated: AWS IoT Jobs, Device Defender, fleet provisioning, …
+_NOT_EMULATED = ("$aws/things/", "$aws/certificates/", "$aws/provisioning-templates/", "$aws/sitewise/", "$aws/device_")
 
 
 def is_reserved(topic: str) -> bool:
@@ -86,6 +88,13 @@ def may_publish(topic: str) -> bool:
 def may_subscribe(topic_filter: str) -> bool:
     """Whether a reserved filter has messages for clients."""
     return topic_filter.startswith(_RESERVED_SUBSCRIBE)
+
+
+def reservation(topic: str) -> str:
+    """Why a reserved topic or filter cannot be used, to follow its name."""
+    if topic.startswith(_NOT_EMULATED) and "/shadow/" not in topic:
+        return "belongs to a feature of AWS IoT that is not emulated"
+    return "is reserved by AWS, which does not let clients use it so"
 
 
 def has_wildcard(topic_filter: str) -> bool:

@@ -12,6 +12,8 @@ from stepbridge.iot.registry.core import RegistryService, invalid, not_found, pr
 
 # "Maximum number of policies that can be attached to a certificate or Amazon Cognito identity" (AWS IoT Core quotas)
 _MOST_POLICIES = 10
+# "You can attach a maximum number of two policies to a group." (AWS IoT developer guide, "Static thing groups")
+_MOST_POLICIES_OF_A_GROUP = 2
 _COGNITO_IDENTITY = re.compile(r"[\w-]+:[0-9a-f-]+")
 _EXCLUSIVE = "EXCLUSIVE_THING"
 _NON_EXCLUSIVE = "NON_EXCLUSIVE_THING"
@@ -128,9 +130,11 @@ class AttachmentService(RegistryService):
             for row in self._store.query("SELECT policy FROM iot_policy_target WHERE target = ?", (target,))
         }
         if policy not in attached:
-            if len(attached) >= _MOST_POLICIES:
+            group = self._core.name_in_arn("thinggroup", target)
+            most = _MOST_POLICIES if group is None else _MOST_POLICIES_OF_A_GROUP
+            if len(attached) >= most:
                 raise AwsError(
-                    "LimitExceededException", f"{target} already has the maximum number of policies ({_MOST_POLICIES})"
+                    "LimitExceededException", f"{target} already has the maximum number of policies ({most})"
                 )
             self._store.execute("INSERT INTO iot_policy_target (policy, target) VALUES (?, ?)", (policy, target))
         await self._finish()

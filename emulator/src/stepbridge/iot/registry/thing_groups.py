@@ -105,7 +105,7 @@ class ThingGroupService(RegistryService):
         return {"version": row["version"] + 1}
 
     async def delete_thing_group(self, caller: Caller, request: Members) -> Members:
-        """Deleting a group that is not there does nothing.
+        """Deleting a group that is not there does nothing; policies attached to one that is go with it.
 
         Raises VersionConflictException, InvalidRequestException while it has children.
         """
@@ -117,8 +117,7 @@ class ThingGroupService(RegistryService):
         if self._store.query_one("SELECT 1 FROM iot_thing_group WHERE parent = ?", (name,)):
             raise invalid(f"Cannot delete thing group : {name} when there are still child groups attached to it")
         arn = self._core.arn("thinggroup", name)
-        if self._store.query_one("SELECT 1 FROM iot_policy_target WHERE target = ?", (arn,)):
-            raise invalid(f"Cannot delete thing group : {name} when there are still policies attached to it")
+        self._store.execute("DELETE FROM iot_policy_target WHERE target = ?", (arn,))
         self._store.execute("DELETE FROM iot_thing_group_member WHERE thing_group = ?", (name,))
         self._store.execute("DELETE FROM iot_thing_group WHERE name = ?", (name,))
         set_tags(self._store, arn, None)

@@ -14,14 +14,19 @@ from stepbridge.store.database import Row
 
 # "You can delete a thing type only 5 minutes after it was deprecated" (API_DeprecateThingType)
 _DEPRECATION_SECONDS = 300
+_MOST_SEARCHABLE = 3  # "Number of searchable attributes of a thing type" (AWS IoT Device Management quotas)
 
 
 class ThingTypeService(RegistryService):
     """CreateThingType … DeleteThingType."""
 
     async def create_thing_type(self, caller: Caller, request: Members) -> Members:
-        """Creating the same type again gives the same answer.  Raises ResourceAlreadyExistsException."""
+        """Creating the same type again gives the same answer.
+
+        Raises ResourceAlreadyExistsException, InvalidRequestException.
+        """
         name, properties = request["thingTypeName"], request.get("thingTypeProperties", {})
+        _check_searchable(properties)
         arn = self._core.arn("thingtype", name)
         existing = self._store.query_one("SELECT * FROM iot_thing_type WHERE name = ?", (name,))
         if existing is not None:
@@ -57,8 +62,9 @@ class ThingTypeService(RegistryService):
         return present(thingTypes=[self._summary(row) for row in rows], nextToken=token)
 
     async def update_thing_type(self, caller: Caller, request: Members) -> Members:
-        """Raises ResourceNotFoundException."""
+        """Raises ResourceNotFoundException, InvalidRequestException."""
         row = self._type(request["thingTypeName"])
+        _check_searchable(request.get("thingTypeProperties", {}))
         properties = {**json.loads(row["properties"]), **request.get("thingTypeProperties", {})}
         self._store.execute(
             "UPDATE iot_thing_type SET properties = ? WHERE name = ?", (json.dumps(properties), row["name"])
@@ -107,3 +113,9 @@ class ThingTypeService(RegistryService):
         if row is None:
             raise not_found(f"Thing type {name} does not exist")
         return row
+
+
+def _check_searchable(properties: Members) -> None:
+    count = len(properties.get("searchableAttributes", []))
+    if count > _MOST_SEARCHABLE:
+        raise invalid(f"A thing type can have {_MOST_SEARCHABLE} searchable attributes at most; there are {count}.")
