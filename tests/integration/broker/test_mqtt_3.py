@@ -200,6 +200,12 @@ def test_retained_messages_go_to_exact_filters_only(world: Any) -> None:
     assert late.receive() == p.Pingresp()
 
 
+def test_reserved_topics_are_reserved_in_shared_subscriptions_too(world: Any) -> None:
+    raw = world.connected("x")
+    filters = ("$share/g/$aws/events/#", "$share/g/$SYS/#", "$share/g/$aws/rules/r", "$SYS/#", "#", "$share/g/#")
+    assert raw.subscribe(*filters) == (1, 0x80, 0x80, 0x80, 1, 1)
+
+
 def test_shared_subscription_gives_each_message_to_one(world: Any) -> None:
     members = [world.connected(f"m{number}") for number in range(2)]
     for member in members:

@@ -94,6 +94,11 @@ def test_disconnect_tells_the_reason(world: Any, packet: p.Packet | bytes, code:
     assert world.accepted == []
 
 
+def test_who_is_refused_is_told_by_client_id(world: Any) -> None:
+    world.raw(version=p.MQTT_5).connect("drill", will=p.Will("a/b/c/d/e/f/g/h/i", b"", 1))
+    assert world.told("connect-refused").startswith("drill from 127.0.0.1 is refused: the will's topic")
+
+
 def test_receive_maximum_of_the_server(world: Any) -> None:
     raw = world.connected("x", **FIVE)
     raw.send(*(p.Publish("a", b"", 1, packet_id=n) for n in range(1, 101)))

@@ -218,6 +218,16 @@ def test_an_explanation_names_what_a_near_miss_lacks() -> None:
     assert "statement 2 does not apply: its condition Bool iot:Connection.Thing.IsAttached [true]" in text
 
 
+def test_an_explanation_names_the_first_near_misses_only() -> None:
+    statements = [{**ALLOW, "Resource": f"{ARN}:topic/{number}"} for number in range(9)]
+    policy = parse_policy("p", document(*statements), IOT)
+    request = Request("iot:Publish", f"{ARN}:topic/a")
+    text = explain([policy], request, evaluate([policy], request))
+    assert "statement 5 does not apply" in text
+    assert "statement 6" not in text
+    assert "4 more statements do not apply. It would take" in text
+
+
 LAMBDA = "arn:aws:lambda:us-east-1:123456789012:function:f"
 RULE = "arn:aws:iot:us-east-1:123456789012:rule/r"
 

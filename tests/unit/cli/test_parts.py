@@ -113,6 +113,17 @@ def test_a_hop_is_a_line_with_its_time() -> None:
     assert stream.getvalue() == f"   +2.346 s  iot             {text}\n"
 
 
+def test_a_refusal_is_shown_to_its_end_and_speaks_to_no_terminal() -> None:
+    stream = io.StringIO()
+    display = Display(stream)
+    display.hop(Hop(1, "iot", "publish-refused", f"a\n\x1b[31mb may not publish to {'x/' * 500}: it would take this"))
+    display.hop(Hop(1, "lambda", "log", "y" * 1000))
+    refusal, log = stream.getvalue().splitlines()
+    assert "a \\x1b[31mb may not publish" in refusal
+    assert refusal.endswith("it would take this")
+    assert log.endswith("y…")
+
+
 @pytest.mark.parametrize(
     ("statement", "variables"),
     [

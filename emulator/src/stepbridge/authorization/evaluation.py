@@ -13,6 +13,7 @@ from stepbridge.authorization.document import Policy, Principals, Statement
 from stepbridge.authorization.patterns import Context
 
 _NO_CONTEXT = Context({})
+_MOST_MISSES = 5  # statements that an explanation names
 
 
 class Outcome(Enum):
@@ -104,6 +105,8 @@ def explain(policies: Sequence[Policy], request: Request, verdict: Verdict) -> s
         if statement.allow and (reason := _near_miss(statement, request))
     ]
     names = ", ".join(policy.name for policy in policies)
+    if len(misses) > _MOST_MISSES:
+        misses[_MOST_MISSES:] = [f"{len(misses) - _MOST_MISSES} more statements do not apply"]
     if not misses:
         return f"{asked} is not allowed: no statement of {names} is about {request.action}. It would take {wanted}"
     return f"{asked} is not allowed: {'; '.join(misses)}. It would take {wanted}"

@@ -2,12 +2,9 @@
 
 import sys
 from datetime import datetime
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from stepbridge.trace import Hop
-
-if TYPE_CHECKING:
-    pass
 
 _STYLES = {
     "stepfunctions": "magenta",
@@ -20,6 +17,7 @@ _STYLES = {
 _SOURCE_WIDTH = max(map(len, _STYLES))
 # A function's stack trace comes as one hop; a glance at it is enough here, the log has all of it.
 _MAX_TEXT = 600
+_MAX_REFUSAL = 4000  # what would allow it stands at the end
 
 
 class Display:
@@ -45,9 +43,17 @@ class Display:
         else:
             when = f"{hop.time - start:+9.3f} s"
         style = _STYLES.get(hop.source, "")
-        text = " ".join(hop.text.split())
-        if len(text) > _MAX_TEXT:
-            text = f"{text[:_MAX_TEXT]}…"
+        text = _printable(" ".join(hop.text.split()))
+        most = _MAX_REFUSAL if hop.event.endswith("-refused") else _MAX_TEXT
+        if len(text) > most:
+            text = f"{text[:most]}…"
         self._console.print(
             Text.assemble((when, "bright_black"), "  ", (f"{hop.source:<{_SOURCE_WIDTH}}", style), "  ", text)
         )
+
+
+def _printable(text: str) -> str:
+    """A text in which nothing speaks to the terminal: what a device calls itself may be anything."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -383,11 +383,11 @@ class DeviceConnection:
         self._finish("CLIENT_ERROR")
 
     def _tell_end(self, text: str) -> None:
-        who = self.client_id or self.address
         if self._core_session is None:
+            who = f"{self._session.client_id} from {self.address}" if self._session.client_id else self.address
             self._tell("connect-refused", f"{who} is refused: {text}", reason=text)
         else:
-            self._tell("disconnect", f"{who} is disconnected: {text}", reason=text)
+            self._tell("disconnect", f"{self.client_id} is disconnected: {text}", reason=text)
 
     # What the core and the gateway want
 

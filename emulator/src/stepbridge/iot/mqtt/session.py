@@ -173,6 +173,7 @@ class ServerSession:
         "_unacknowledged",
         "_window",
         "_window_size",
+        "client_id",
         "keep_alive",
         "output",
         "packets",
@@ -184,6 +185,7 @@ class ServerSession:
     def __init__(self) -> None:
         self.state = State.NEW
         self.version = p.MQTT_3_1_1
+        self.client_id = ""  # as CONNECT gave it
         self.keep_alive = KEEP_ALIVE_MAXIMUM  # the effective value, in seconds
         self.session_expiry = 0
         self.output: list[bytes] = []
@@ -253,6 +255,7 @@ class ServerSession:
         if self.state is not State.NEW:
             raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "MQTT-3.1.0-2", "it sent a second CONNECT")
         self.version = packet.version
+        self.client_id = packet.client_id
         self.state = State.ANSWERING
         asked = packet.keep_alive or KEEP_ALIVE_MAXIMUM
         self.keep_alive = min(max(asked, KEEP_ALIVE_MINIMUM), KEEP_ALIVE_MAXIMUM)

@@ -74,7 +74,7 @@ _NOT_EMULATED = ("$aws/things/", "$aws/certificates/", "$aws/provisioning-templa
 
 
 def is_reserved(topic: str) -> bool:
-    return topic.startswith("$") and not topic.startswith(SHARE)
+    return share_of(topic)[1].startswith("$")
 
 
 def may_publish(topic: str) -> bool:
@@ -87,12 +87,12 @@ def may_publish(topic: str) -> bool:
 
 def may_subscribe(topic_filter: str) -> bool:
     """Whether a reserved filter has messages for clients."""
-    return topic_filter.startswith(_RESERVED_SUBSCRIBE)
+    return share_of(topic_filter)[1].startswith(_RESERVED_SUBSCRIBE)
 
 
 def reservation(topic: str) -> str:
     """Why a reserved topic or filter cannot be used, to follow its name."""
-    if topic.startswith(_NOT_EMULATED) and "/shadow/" not in topic:
+    if share_of(topic)[1].startswith(_NOT_EMULATED) and "/shadow/" not in topic:
         return "belongs to a feature of AWS IoT that is not emulated"
     return "is reserved by AWS, which does not let clients use it so"
 
