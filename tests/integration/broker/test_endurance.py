@@ -155,6 +155,34 @@ def test_slow_reader_is_bounded_and_harms_nobody(world: Any) -> None:
     assert 0 < received < 300
 
 
+@pytest.mark.parametrize("count", [3, 20_000])
+def test_each_ping_is_answered(world: Any, count: int) -> None:
+    raw = world.connected("x")
+    raw.send(*[p.Pingreq()] * count)
+    for _ in range(count):
+        assert raw.receive() == p.Pingresp()
+
+
+def test_what_was_held_is_heard_when_the_client_goes(world: Any) -> None:
+    """A client that says all in one breath and hangs up has said it, its farewell too."""
+    watcher = world.connected("watcher", keep_alive=0)
+    watcher.subscribe("wills", "last")
+    hasty = world.connected("hasty", clean_start=False, will=p.Will("wills", b"no", 1))
+    subscriptions = [p.Subscribe(number, (p.Subscription(f"s/{number}", 1),)) for number in range(1, 9)]
+    hasty.send(*subscriptions, p.Publish("last", b"word", 1, packet_id=9), p.Disconnect())
+    hasty.close()
+    packet = watcher.receive()
+    assert isinstance(packet, p.Publish)
+    assert (packet.topic, packet.payload) == ("last", b"word")
+    world.told("disconnect", "hasty disconnected")
+    again = world.raw()
+    again.connect("hasty", clean_start=False)
+    world.connected("writer").send(p.Publish("s/8", b"kept", 1, packet_id=1))
+    packet = again.receive()
+    assert isinstance(packet, p.Publish)
+    assert packet.payload == b"kept"
+
+
 def test_slow_reader_with_a_session_gets_everything(world: Any) -> None:
     slow = world.connected("slow", clean_start=False)
     slow.subscribe("t")

@@ -6,12 +6,12 @@ is done here is what AWS IoT Core's device gateway does: ask whether the policy 
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stepbridge.iot.access import Connection
-from stepbridge.iot.broker.core import CoreSession, Opening
+from stepbridge.iot.broker.core import CoreSession, Opening, Safe
 from stepbridge.iot.broker.embedded import expired
 from stepbridge.iot.broker.lifecycle import CLIENT_INITIATED, Client
 from stepbridge.iot.broker.tls import Transport
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 30  # seconds for CONNECT
 CLOSE_TIMEOUT = 10  # seconds for a client to take the last bytes
 _WRITE_BUFFER = 256 * 1024  # bytes; above it the client is too slow to be read from
+_MOST_UNSETTLED = 256 * 1024  # bytes that the core may be working on for one client
+_PACKET_COST = 256  # bytes that a packet counts for, beside its own
 
 
 class DeviceConnection:
@@ -38,12 +40,17 @@ class DeviceConnection:
         "_client_events",
         "_closing_at",
         "_core_session",
+        "_events",
         "_gateway",
         "_last_activity",
+        "_pings",
         "_session",
+        "_settling",
         "_signed",
         "_slow",
         "_transport",
+        "_unheard",
+        "_unsettled",
         "_unwritten",
         "_will",
         "address",
@@ -62,6 +69,11 @@ class DeviceConnection:
         self._last_activity = gateway.clock.now()
         self._closing_at: float | None = None
         self._slow = False
+        self._events: Iterator[mqtt.Event] | None = None  # what has come and is being acted on
+        self._unheard = b""  # what has come after that
+        self._settling: Safe = None  # what the core has to be waited for
+        self._unsettled = 0  # what has come since it did so the last time, in bytes
+        self._pings = 0  # that wait for their answers
         self._busy = False  # output waits for the end of this turn of the loop
         self._unwritten = 0  # bytes of payload in that output
         self._clean_farewell = False
@@ -88,16 +100,59 @@ class DeviceConnection:
         self._gateway.add(self)
 
     def received(self, data: bytes) -> None:
+        if self._events is not None:
+            self._unheard += data
+            return
+        self._unsettled += len(data)
+        self._events = self._session.receive(data)
+        self._go_on()
+
+    def _go_on(self, *, to_the_end: bool = False) -> None:
+        """Act on what has come, until the client or the core has to be waited for."""
         packets = self._session.packets
-        for event in self._session.receive(data):
-            self._handle(event)
-            if self._closing_at is not None:
-                break
+        while self._events is not None and self._closing_at is None and (to_the_end or not self._is_held):
+            event = next(self._events, None)
+            if event is not None:
+                self._handle(event)
+                self._unsettled += _PACKET_COST
+                if self._unsettled > _MOST_UNSETTLED:
+                    self._settle()
+                continue
+            data, self._unheard = self._unheard, b""
+            self._events = self._session.receive(data) if data else None
         # Bytes that complete no packet are no sign of life (MQTT-3.1.2-22), or one byte a minute would be enough.
         if self._session.packets != packets:
             self._last_activity = self._gateway.clock.now()
         if self._session.output:
             self.flush_soon()
+
+    @property
+    def _is_held(self) -> bool:
+        return self._slow or self._settling is not None
+
+    def _settle(self) -> None:
+        """Let the core work off what came before more is read: who sends too fast waits, and nobody else."""
+        self._unsettled = 0
+        if self._core_session is not None:
+            self._wait_for(self._core_session.synchronize())
+
+    def _wait_for(self, safe: Safe) -> None:
+        """Act on nothing more of this client until `safe` is done."""
+        if safe is None or safe.done():
+            return
+        self._settling = safe
+        self._transport.pause_reading()
+        safe.add_done_callback(self._settled)
+
+    def _settled(self, safe: "asyncio.Future[None]") -> None:
+        if self._settling is safe:
+            self._settling = None
+            self._read_on()
+
+    def _read_on(self) -> None:
+        self._go_on()
+        if self._closing_at is None and not self._is_held:
+            self._transport.resume_reading()
 
     def pause_writing(self) -> None:
         self._slow = True
@@ -106,16 +161,18 @@ class DeviceConnection:
     def resume_writing(self) -> None:
         self._slow = False
         if self._closing_at is None:
-            self._transport.resume_reading()
+            self._read_on()
             if self._core_session is not None:
                 self._core_session.resume()
 
     def lost(self) -> None:
+        self._go_on(to_the_end=True)  # its farewell may be in what was held
         self._gateway.remove(self)
         self._end_session()
 
     def hung_up(self) -> None:
         """The client has closed what carries MQTT: as good as DISCONNECT ("Lifecycle events"), so without its will."""
+        self._go_on(to_the_end=True)
         if self._closing_at is None and self._core_session is not None:
             self._tell("disconnect", f"{self.client_id} closed its WebSocket")
         self._clean_farewell = True
@@ -303,6 +360,7 @@ class DeviceConnection:
             answer(None)
         else:
             safe.add_done_callback(answer)
+            self._wait_for(safe)  # eight retained messages have a megabyte
 
     def _refuse_subscription(
         self, identity: Connection, topic_filter: str, number: int, replaced: bool, count: int
@@ -351,13 +409,23 @@ class DeviceConnection:
             safe.add_done_callback(answer)
 
     def _ping(self) -> None:
-        core_session = self._core_session
+        self._pings += 1
+        if self._pings == 1:
+            self._answer_pings()
+
+    def _answer_pings(self) -> None:
+        """Answer when the core is done with what came before; pings that come meanwhile wait for the next time."""
+        core_session, count = self._core_session, self._pings
         assert core_session is not None  # noqa: S101 - as in _publish
 
         def answer(done: "asyncio.Future[None] | None") -> None:
             if self._closing_at is None:
-                self._session.pong()
+                for _ in range(count):
+                    self._session.pong()
                 self.flush_soon()
+                self._pings -= count
+                if self._pings:
+                    self._answer_pings()
 
         safe = core_session.synchronize()
         if safe is None:
@@ -512,7 +580,7 @@ class DeviceConnection:
             self._write()
         self._closing_at = self._gateway.clock.now()
         self.disconnect_reason = disconnect_reason
-        if self._slow:
+        if self._is_held:
             self._transport.resume_reading()  # or its end would not be seen
         self._transport.close()
         self._gateway.wheel.watch(self)

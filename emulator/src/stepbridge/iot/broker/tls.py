@@ -76,7 +76,19 @@ class Doorkeeper(Application, Protocol):
 class TlsConnection(asyncio.Protocol):
     """The server's end of one TLS connection; a :class:`Transport`."""
 
-    __slots__ = ("_doorkeeper", "_incoming", "_outgoing", "_secured", "_socket", "_tls", "application", "closing")
+    __slots__ = (
+        "_doorkeeper",
+        "_gone",
+        "_incoming",
+        "_outgoing",
+        "_paused",
+        "_secured",
+        "_socket",
+        "_tls",
+        "_unread",
+        "application",
+        "closing",
+    )
 
     def __init__(self, context: ssl.SSLContext, doorkeeper: Doorkeeper) -> None:
         self._doorkeeper: Doorkeeper | None = doorkeeper  # until the handshake is done
@@ -86,6 +98,9 @@ class TlsConnection(asyncio.Protocol):
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._socket: Any = None
         self._secured = False
+        self._gone = False  # there is no socket any more
+        self._paused = False  # nothing is to be read
+        self._unread = b""  # what the socket had given us by then
         self.closing = False
 
     # asyncio.Protocol
@@ -99,12 +114,18 @@ class TlsConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.closing:
             return  # what still comes after the end is read and thrown away, or else the farewell might be lost
+        if self._unread:
+            self._unread += data
+            return
         chunk = _CHUNK if self._secured else _HANDSHAKE_CHUNK
         if len(data) <= chunk:
             self._decrypt(data)
         else:
             for start in range(0, len(data), chunk):
                 if self.closing:
+                    break
+                if self._paused:
+                    self._unread = data[start:]
                     break
                 self._decrypt(data[start : start + chunk])
 
@@ -119,6 +140,10 @@ class TlsConnection(asyncio.Protocol):
         self.application.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._gone = True
+        self._paused = False
+        if self._unread:
+            self._read_on()
         self.closing = True
         self.application.lost()
 
@@ -131,6 +156,8 @@ class TlsConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Encrypt and send."""
+        if self._gone:
+            return
         if len(data) <= _CHUNK:
             self._tls.write(data)
             self._socket.write(self._outgoing.read())
@@ -148,6 +175,8 @@ class TlsConnection(asyncio.Protocol):
             # SSLWantReadError: our close_notify is in `outgoing`, the client's is not waited for.
             with contextlib.suppress(ssl.SSLError):
                 self._tls.unwrap()
+        if self._gone:
+            return
         self._send()
         # Closing a socket on which there is something to be read would reset it, and the client might never see the
         # last packet.
@@ -169,10 +198,26 @@ class TlsConnection(asyncio.Protocol):
         self._socket.set_write_buffer_limits(high=size)
 
     def pause_reading(self) -> None:
-        self._socket.pause_reading()
+        """Read nothing more, but for a rest of 16 KiB at most."""
+        if not self._gone:
+            self._paused = True
+            self._socket.pause_reading()
 
     def resume_reading(self) -> None:
-        self._socket.resume_reading()
+        """Take up reading where it was left."""
+        self._paused = False
+        if self._unread and not self.closing:
+            asyncio.get_running_loop().call_soon(self._read_on)
+        elif not self._gone:
+            self._socket.resume_reading()
+
+    def _read_on(self) -> None:
+        if self._paused and not self.closing:
+            return
+        data, self._unread = self._unread, b""
+        self.data_received(data)
+        if not self._gone and (not self._paused or self.closing):
+            self._socket.resume_reading()
 
     def _decrypt(self, data: bytes) -> None:
         incoming, tls = self._incoming, self._tls
@@ -216,5 +261,5 @@ class TlsConnection(asyncio.Protocol):
 
     def _send(self) -> None:
         data = self._outgoing.read()
-        if data:
+        if data and not self._gone:
             self._socket.write(data)
