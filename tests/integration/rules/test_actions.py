@@ -76,10 +76,12 @@ def test_sns_and_kinesis_and_firehose(moto: MotoBackend) -> None:
         bodies = [(await call("s3", "GetObject", Bucket="lake", Key=one["Key"]))["Body"] for one in contents]
         assert b"".join(bodies) == b'{"n":1}\n2\n'
         await world.publish({"l": 1})
+        await world.publish({"l": list(range(501))})
 
     world = run(moto, test)
-    [failure] = world.failures()
-    assert "batchMode needs a statement whose output is an array" in failure
+    of_one, of_many = world.failures()
+    assert "batchMode needs a statement whose output is an array" in of_one
+    assert "batchMode takes an array of at most 500 records, not 501" in of_many
 
 
 def test_s3_and_what_it_answers_when_there_is_no_bucket(moto: MotoBackend) -> None:

@@ -93,6 +93,17 @@ def test_republish_with_headers_and_a_reserved_topic(rules: Rules) -> None:
     assert message.properties == MessageProperties(True, "application/json", "answers/b", b"id", 60, (("k-a", "5"),))
 
 
+def test_jobs_topics_cannot_be_republished_to(rules: Rules) -> None:
+    async def test() -> None:
+        await rules.create("r", "SELECT * FROM 'a'", republish("$$aws/things/${thing}/jobs/start-next"))
+        await rules.publish("a", {"thing": "t"})
+
+    run(test)
+    assert rules.publisher.published == []
+    [failed] = rules.hops("action-failed")
+    assert "the topic '$aws/things/t/jobs/start-next' is of AWS IoT Jobs" in failed.text
+
+
 def test_chance_is_another_one_in_each_action(rules: Rules) -> None:
     async def test() -> None:
         await rules.create("r", "SELECT * FROM 'a'", republish("b/${newuuid()}"), republish("b/${newuuid()}"))
@@ -420,7 +431,7 @@ def test_everything_is_logged_at_its_level(rules: Rules) -> None:
 
     async def test() -> None:
         await rules.service.set_v2_logging_options(rules.caller, {"roleArn": ROLE, "defaultLogLevel": "DEBUG"})
-        await rules.create("r", f"SELECT aws_lambda('{FUNCTION}', 1) AS x FROM 'a'", republish("b/#"))
+        await rules.create("r", f"SELECT aws_lambda('{FUNCTION}', 1) AS x FROM 'a'", republish("b/${nokey}#"))
         await rules.create("s", f"SELECT get_thing_shadow('t', '{ROLE}') AS x FROM 'b'", republish("c"))
         await rules.publish("a", {}, client_id="c", trace_id="t")
         await rules.publish("b", {}, client_id="c")

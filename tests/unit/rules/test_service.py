@@ -10,6 +10,7 @@ from stepbridge.api.errors import AwsError
 from .conftest import ROLE, Rules
 
 LAMBDA = {"lambda": {"functionArn": "arn:aws:lambda:us-east-1:123456789012:function:f"}}
+TIMESTREAM = {"roleArn": ROLE, "databaseName": "d", "tableName": "t"}
 UNABLE_TO_ASSUME = (
     f"AWS IoT (iot.amazonaws.com) is unable to assume role (sts:AssumeRole) on resource: {ROLE}-not. "
     "If the role was just created or updated, please try again in a few seconds."
@@ -45,6 +46,28 @@ def _refused(rules: Rules, payload: dict[str, Any]) -> AwsError:
             "InvalidRequestException",
             "actions[0].republish.topic: expected an expression but found the end (line 1, column 7)",
         ),
+        *[
+            (
+                {"sql": "SELECT * FROM 'a'", "actions": [{"republish": {"roleArn": ROLE, "topic": topic}}]},
+                "InvalidRequestException",
+                f"actions[0].republish.topic: {problem}",
+            )
+            for topic, problem in (
+                ("", "the topic '' is not one that can be published to"),
+                ("a/#", "the topic 'a/#' is not one that can be published to"),
+                ("a/b/c/d/e/f/g/h/i", "the topic 'a/b/c/d/e/f/g/h/i' cannot be published to: it has 8 slashes"),
+                ("$aws/things/t/shadow/update", "a reserved topic is written with two dollars, $$aws/things/t/"),
+                ("$$aws/things/t/jobs/get", "the topic '$$aws/things/t/jobs/get' is of AWS IoT Jobs"),
+            )
+        ],
+        *[
+            (
+                {"sql": "SELECT * FROM 'a'", "actions": [{"timestream": {**TIMESTREAM, "dimensions": [dimension]}}]},
+                "InvalidRequestException",
+                f"actions[0].timestream.dimensions[0].name: Timestream does not take the name {dimension['name']!r}",
+            )
+            for dimension in ({"name": name, "value": "v"} for name in ("time", "measure_name", "ts_x", "a:b"))
+        ],
         (
             {"sql": "SELECT * FROM 'a'", "errorAction": {"lambda": {"functionArn": "${f()}"}}},
             "InvalidRequestException",

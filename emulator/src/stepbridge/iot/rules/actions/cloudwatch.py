@@ -87,6 +87,8 @@ class CloudWatchLogsAction(Action):
         group, stream = await delivery.text(self.target), delivery.rule_name
         events = self._events(delivery)
         resource = delivery.arn("logs", f"log-group:{group}:log-stream:{stream}")
+        streams = delivery.arn("logs", f"log-group:{group}:log-stream:")
+        await self.authorize(delivery, "logs:DescribeLogStreams", streams)
         await self.authorize(delivery, "logs:CreateLogStream", resource)
         await self.authorize(delivery, "logs:PutLogEvents", resource)
         call = delivery.services.calls.call

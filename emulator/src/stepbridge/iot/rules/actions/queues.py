@@ -4,7 +4,6 @@ import base64
 import re
 import uuid
 from collections.abc import Mapping
-from typing import Any
 
 from stepbridge.iot.rules.actions.base import Action, ActionError, Delivery, Members, TemplateCompiler
 from stepbridge.iot.rules.sql.values import json_text
@@ -107,10 +106,8 @@ class FirehoseAction(Action):
         if not isinstance(items, list):
             raise ActionError("batchMode needs a statement whose output is an array")
         await self.authorize(delivery, "firehose:PutRecordBatch", resource)
-        records: list[dict[str, Any]] = [
-            {"Data": json_text(item).encode(errors="replace") + separator} for item in items
-        ]
-        for start in range(0, len(records), _FIREHOSE_BATCH):
-            batch = records[start : start + _FIREHOSE_BATCH]
-            await call("firehose", "PutRecordBatch", DeliveryStreamName=stream, Records=batch)
+        if len(items) > _FIREHOSE_BATCH:
+            raise ActionError(f"batchMode takes an array of at most {_FIREHOSE_BATCH} records, not {len(items)}")
+        records = [{"Data": json_text(item).encode(errors="replace") + separator} for item in items]
+        await call("firehose", "PutRecordBatch", DeliveryStreamName=stream, Records=records)
         return {"DeliveryStreamName": stream}

@@ -1,12 +1,21 @@
 """republish: publishes the output to another topic (developerguide/republish-rule-action.html)."""
 
 import base64
+import re
 from collections.abc import Mapping
 
 from stepbridge.iot.message import Message, MessageProperties
 from stepbridge.iot.mqtt.topics import limit_fault
-from stepbridge.iot.rules.actions.base import Action, ActionError, Delivery, Members, TemplateCompiler
+from stepbridge.iot.rules.actions.base import (
+    Action,
+    ActionError,
+    Delivery,
+    Members,
+    RefusedMemberError,
+    TemplateCompiler,
+)
 
+_JOBS = re.compile(r"\$aws/things/[^/]*/jobs/")
 _MAX_EXPIRY = 604_800  # seconds
 # Rules that republish to what they select from would go on for ever: on AWS too, where it is the bill that ends it.
 _MAX_REPUBLISHED = 100
@@ -23,6 +32,11 @@ class RepublishAction(Action):
 
     def __init__(self, members: Members, compile_template: TemplateCompiler) -> None:
         super().__init__(members, compile_template)
+        text = self.target.text
+        if text.startswith("$") and not text.startswith(("$$", "${")):
+            raise RefusedMemberError("topic", f"a reserved topic is written with two dollars, ${text}")
+        if self.target.is_constant and (fault := _topic_fault(_unescaped(text))):
+            raise RefusedMemberError("topic", f"the topic {text!r} {fault}")
         headers = members.get("headers", {})
         self._headers = {
             name: compile_template(headers[name], f"headers.{name}") for name in headers if name != "userProperties"
@@ -37,13 +51,9 @@ class RepublishAction(Action):
 
     async def run(self, delivery: Delivery) -> Mapping[str, str]:
         """Raises ActionError for a topic that cannot be published to and for headers that are not what they must be."""
-        topic = await delivery.text(self.target)
-        if topic.startswith("$$"):
-            topic = topic[1:]
-        if not topic or "+" in topic or "#" in topic or "\0" in topic:
-            raise ActionError(f"the topic {topic!r} is not one that can be published to")
-        if fault := limit_fault(topic):
-            raise ActionError(f"the topic {topic!r} cannot be published to: {fault}")
+        topic = _unescaped(await delivery.text(self.target))
+        if fault := _topic_fault(topic):
+            raise ActionError(f"the topic {topic!r} {fault}")
         if delivery.message.republished >= _MAX_REPUBLISHED:
             raise ActionError(
                 f"rules have republished this message {_MAX_REPUBLISHED} times in a row; "
@@ -77,6 +87,20 @@ class RepublishAction(Action):
                 [(await delivery.text(key), await delivery.text(value)) for key, value in self._user_properties]
             ),
         )
+
+
+def _unescaped(topic: str) -> str:
+    return topic[1:] if topic.startswith("$$") else topic
+
+
+def _topic_fault(topic: str) -> str | None:
+    """Why a message cannot be republished to `topic`, or None."""
+    if not topic or "+" in topic or "#" in topic or "\0" in topic:
+        return "is not one that can be published to"
+    if _JOBS.match(topic):
+        return "is of AWS IoT Jobs, which rules cannot publish to"
+    limit = limit_fault(topic)
+    return limit and f"cannot be published to: {limit}"
 
 
 def _is_utf8(indicator: str | None) -> bool | None:

@@ -4,15 +4,24 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from stepbridge.iot.rules.actions.base import Action, ActionError, Delivery, Members, TemplateCompiler
+from stepbridge.iot.rules.actions.base import (
+    Action,
+    ActionError,
+    Delivery,
+    Members,
+    RefusedMemberError,
+    TemplateCompiler,
+)
 from stepbridge.iot.rules.sql.values import json_text
 
 _UNITS = ("SECONDS", "MILLISECONDS", "MICROSECONDS", "NANOSECONDS")
 _BATCH = 100
+# developerguide/timestream-rule-action.html
+_RESERVED = ("measure_name", "measure_value", "time")
 
 
 class TimestreamAction(Action):
-    """The attributes that are dimensions are not measured as well."""
+    """Every attribute is a measure, those that dimensions are made of too."""
 
     name = "timestream"
     service = "AmazonTimestreamWrite"
@@ -27,6 +36,9 @@ class TimestreamAction(Action):
             (dimension["name"], compile_template(dimension["value"], f"dimensions[{index}].value"))
             for index, dimension in enumerate(members["dimensions"])
         ]
+        for index, (name, _) in enumerate(self._dimensions):
+            if name in _RESERVED or name.startswith(("ts_", "measure_value")) or ":" in name:
+                raise RefusedMemberError(f"dimensions[{index}].name", f"Timestream does not take the name {name!r}")
         timestamp = members.get("timestamp", {})
         self._time = compile_template(timestamp["value"], "timestamp.value") if timestamp else None
         self._unit = compile_template(timestamp.get("unit", "MILLISECONDS"), "timestamp.unit")
@@ -42,8 +54,8 @@ class TimestreamAction(Action):
         if unit not in _UNITS or not time.isdecimal():
             raise ActionError(f"{time!r} {unit!r} is not a time in one of {', '.join(_UNITS)}")
         dimensions = [{"Name": name, "Value": await delivery.text(text)} for name, text in self._dimensions]
-        names = {name for name, _ in self._dimensions}
-        records = [_record(name, measure) for name, measure in value.items() if name not in names]
+        records = [_record(name, measure) for name, measure in value.items()]
+        await self.authorize(delivery, "timestream:DescribeEndpoints", "*")
         await self.authorize(
             delivery,
             "timestream:WriteRecords",
