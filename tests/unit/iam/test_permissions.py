@@ -123,3 +123,28 @@ def test_with_iam_off_nothing_is_refused_or_asked() -> None:
     world = World(iam=False)
     assert world.publish("a") is None
     assert (world.iam.reads, world.hops) == (0, [])
+
+
+def test_roles_are_passed_to_services_that_may_have_them() -> None:
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html"""
+    create = {"Effect": "Allow", "Action": "states:CreateStateMachine", "Resource": "*"}
+    members = {"name": "m", "definition": "{}", "roleArn": "arn:aws:iam::123456789012:role/machine"}
+
+    def refusal(*statements: dict[str, Any]) -> str | None:
+        permissions = World(create, *statements).permissions
+        try:
+            asyncio.run(permissions.require(SESSION, operation_model("stepfunctions", "CreateStateMachine"), members))
+        except AwsError as error:
+            return error.message
+        return None
+
+    def passing(service: str) -> dict[str, Any]:
+        condition = {"StringEquals": {"iam:PassedToService": service}}
+        return {"Effect": "Allow", "Action": "iam:PassRole", "Resource": members["roleArn"], "Condition": condition}
+
+    assert refusal() == (
+        f"User: {SESSION.arn} is not authorized to perform: iam:PassRole on resource: {members['roleArn']} because no "
+        "identity-based policy allows the iam:PassRole action"
+    )
+    assert refusal(passing("lambda.amazonaws.com")) is not None
+    assert refusal(passing("states.amazonaws.com")) is None

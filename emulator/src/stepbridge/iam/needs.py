@@ -53,15 +53,36 @@ _ACTIONS = {
 # Operations that no policy can refuse.
 _FREE = frozenset({("sts", "GetCallerIdentity"), ("sts", "GetSessionToken")})
 
+# Operations that hand roles to a service, which then acts in them, and the services.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
+_PASSING = {
+    ("events", "PutRule"): "events.amazonaws.com",
+    ("events", "PutTargets"): "events.amazonaws.com",
+    ("iot", "CreateTopicRule"): "iot.amazonaws.com",
+    ("iot", "ReplaceTopicRule"): "iot.amazonaws.com",
+    ("lambda", "CreateFunction"): "lambda.amazonaws.com",
+    ("lambda", "UpdateFunctionConfiguration"): "lambda.amazonaws.com",
+    ("scheduler", "CreateSchedule"): "scheduler.amazonaws.com",
+    ("scheduler", "UpdateSchedule"): "scheduler.amazonaws.com",
+    ("stepfunctions", "CreateStateMachine"): "states.amazonaws.com",
+    ("stepfunctions", "TestState"): "states.amazonaws.com",
+    ("stepfunctions", "UpdateStateMachine"): "states.amazonaws.com",
+}
+_ROLE_MEMBERS = frozenset({"Role", "RoleArn", "roleArn"})
+
 _TRANSACTED = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One action on one resource, an ARN or `*`; None if the resource is not known."""
+    """One action on one resource, an ARN or `*`; None if the resource is not known.
+
+    `facts` are condition keys of this action, with their values.
+    """
 
     action: str
     resource: str | None
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 class Lookup(Protocol):
@@ -106,6 +127,9 @@ async def needs_of(operation: OperationModel, members: Members, place: Place, lo
     resources = _RESOURCES.get(service)
     found = list(resources(name, members, place)) if resources is not None else [None]
     needs = [Need(action, resource) for resource in found]
+    if (receiver := _PASSING.get((service, name))) is not None:
+        passed = dict.fromkeys(_roles(members))
+        needs += [Need("iam:PassRole", role, (("iam:PassedToService", receiver),)) for role in passed]
     if service == "iot-data" and members.get("retain"):
         needs += [Need("iot:RetainPublish", resource) for resource in found]
     if service == "s3" and "CopySource" in members:
@@ -118,6 +142,19 @@ async def needs_of(operation: OperationModel, members: Members, place: Place, lo
 def action_of(service: str, operation: str) -> str:
     """The action that an operation of the model `service` is, but for what it does beside that."""
     return f"{_PREFIXES.get(service, service)}:{_ACTIONS.get((service, operation), operation)}"
+
+
+def _roles(value: Any) -> Iterator[str]:
+    """The ARNs of roles in the members of a request, however deep."""
+    if isinstance(value, Mapping):
+        for name, member in value.items():
+            if name in _ROLE_MEMBERS and isinstance(member, str):
+                yield member
+            else:
+                yield from _roles(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _roles(member)
 
 
 def _sqs(name: str, members: Members, place: Place) -> Iterator[str | None]:

@@ -77,7 +77,9 @@ class Permissions:
             return
         context = self._context(session)
         for need in await needs_of(operation, members, self._place, self):
-            self._check(role, session, operation, need, context)
+            facts = {name: (value,) for name, value in need.facts}
+            known = Context({**context.values, **facts}) if facts else context
+            self._check(role, session, operation, need, known)
 
     def refusal(self, session: RoleSession, action: str, resource: str, source_ip: str) -> Refusal | None:
         """Why the role of `session` may not do `action` on the ARN `resource`, or None if it may.
