@@ -48,3 +48,18 @@ def test_opening_the_link_enables_the_destination(
     with urllib.request.urlopen(message["enableUrl"]) as answer:  # as the endpoint's owner does, without credentials
         assert answer.status == 200
     assert iot.get_topic_rule_destination(arn=made["arn"])["topicRuleDestination"]["status"] == "ENABLED"
+
+
+def test_the_operation_confirms_and_leaves_it_to_be_enabled(
+    stepbridge: EmulatorProcess, received: tuple[str, list[dict[str, str]]]
+) -> None:
+    url, messages = received
+    iot = stepbridge.client("iot")
+    arn = iot.create_topic_rule_destination(
+        destinationConfiguration={"httpUrlConfiguration": {"confirmationUrl": url}}
+    )["topicRuleDestination"]["arn"]
+    message = wait_until(lambda: messages[0] if messages else None, "the confirmation message")
+    iot.confirm_topic_rule_destination(confirmationToken=message["confirmationToken"])
+    assert iot.get_topic_rule_destination(arn=arn)["topicRuleDestination"]["status"] == "DISABLED"
+    iot.update_topic_rule_destination(arn=arn, status="ENABLED")
+    assert iot.get_topic_rule_destination(arn=arn)["topicRuleDestination"]["status"] == "ENABLED"

@@ -116,11 +116,13 @@ class Endpoint(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     received: list[tuple[dict[str, str], bytes]]
+    paths: list[str]
     statuses: list[int]
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.received.append((dict(self.headers), body))
+        self.paths.append(self.path)
         status = self.statuses.pop(0) if self.statuses else 200
         self.send_response(abs(status))
         self.send_header("Content-Length", "0")
@@ -134,7 +136,7 @@ class Endpoint(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def endpoint() -> Iterator[tuple[str, type[Endpoint]]]:
-    handler = type("Endpoint", (Endpoint,), {"received": [], "statuses": []})
+    handler = type("Endpoint", (Endpoint,), {"received": [], "paths": [], "statuses": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

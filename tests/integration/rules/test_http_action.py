@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,18 +10,25 @@ from tests.integration.rules.conftest import ROLE, Endpoint, World, run
 
 from stepbridge.api.errors import AwsError
 from stepbridge.api.moto_backend import MotoBackend
+from stepbridge.clock import ManualClock
+from stepbridge.iot.rules.destinations import Destinations
+from stepbridge.settings import Settings
+from stepbridge.store import Store
+from stepbridge.trace import Trace
 
 
-async def _create(world: World, sql: str, *actions: dict[str, Any], **members: Any) -> None:
+async def _create(world: World, handler: type[Endpoint], sql: str, *actions: dict[str, Any], **members: Any) -> None:
     """Create a rule and enable its destination, as its owner would."""
     sent = asyncio.Event()
     world.trace.listen(lambda hop: sent.set() if hop.event == "destination-confirmation" else None)
     await world.create(sql, *actions, **members)
     await sent.wait()
-    [destination] = (await world.service.list_topic_rule_destinations(world.caller, {}))["destinationSummaries"]
-    for status in ("DISABLED", "ENABLED"):
-        update = {"arn": destination["arn"], "status": status}
-        await world.service.update_topic_rule_destination(world.caller, update)
+    await world.service.confirm_topic_rule_destination(world.caller, {"confirmationToken": _token(handler)})
+
+
+def _token(handler: type[Endpoint]) -> str:
+    token: str = json.loads(handler.received[-1][1])["confirmationToken"]
+    return token
 
 
 def _bodies(handler: type[Endpoint]) -> list[Any]:
@@ -40,6 +48,7 @@ def test_http_needs_a_confirmed_destination(moto: MotoBackend, endpoint: tuple[s
         [(headers, body)] = handler.received
         assert headers["x-amz-rules-engine-message-type"] == "DestinationConfirmation"
         request = json.loads(body)
+        assert handler.paths == [f"/in/?confirmationToken={request['confirmationToken']}"]
         [destination] = (await world.service.list_topic_rule_destinations(world.caller, {}))["destinationSummaries"]
         assert (destination["arn"], destination["status"]) == (request["arn"], "IN_PROGRESS")
         assert destination["httpUrlSummary"] == {"confirmationUrl": url + "/in"}
@@ -80,7 +89,7 @@ def test_an_endpoint_that_ends_the_connection_is_not_tried_again(
 
     async def test(world: World) -> None:
         headers = [{"key": "content-type", "value": "text/plain"}]
-        await _create(world, "SELECT * FROM 'a/+'", {"http": {"url": url, "headers": headers}})
+        await _create(world, handler, "SELECT * FROM 'a/+'", {"http": {"url": url, "headers": headers}})
         handler.statuses[:] = [503, -503]
         await world.publish({"n": 1})
 
@@ -98,7 +107,10 @@ def test_what_http_cannot_send_fails_the_action(moto: MotoBackend, endpoint: tup
     async def test(world: World) -> None:
         headers = [{"key": "x-n", "value": "${n}"}]
         await _create(
-            world, "SELECT * FROM 'a/+'", {"http": {"url": url + "/${p}", "confirmationUrl": url, "headers": headers}}
+            world,
+            handler,
+            "SELECT * FROM 'a/+'",
+            {"http": {"url": url + "/${p}", "confirmationUrl": url, "headers": headers}},
         )
         for payload in ({"n": "a\nb"}, {"n": "€"}, {"n": 1, "p": "a b"}, {"n": 1, "p": "é"}, {"n": 1, "p": "\u0000"}):
             await world.publish(payload)
@@ -116,7 +128,7 @@ def test_a_batch_is_full_by_number_or_by_size(moto: MotoBackend, endpoint: tuple
         config = {"maxBatchOpenMs": 200, "maxBatchSize": 3, "maxBatchSizeBytes": 100}
         headers = [{"key": "x-n", "value": "${n}"}]
         http = {"url": url, "headers": headers, "enableBatching": True, "batchConfig": config}
-        await _create(world, "SELECT * FROM '+/b'", {"http": http})
+        await _create(world, handler, "SELECT * FROM '+/b'", {"http": http})
         await world.publish({"n": 1}, {"n": 2}, {"n": 3}, {"n": 4})
         await world.publish({"n": 5, "text": "x" * 60}, {"n": 6, "text": "x" * 60}, {"n": 7, "text": "x" * 200})
         await world.publish(b"plain text", b"\xff")
@@ -154,6 +166,7 @@ def test_the_error_action_gets_one_message_about_a_batch(
         http["batchConfig"]["batchAcrossTopics"] = True
         await _create(
             world,
+            handler,
             "SELECT * FROM '#'",
             {"http": http},
             {"republish": {"roleArn": ROLE, "topic": "${CASE n WHEN 2 THEN '#' ELSE 'ok' END}"}},
@@ -195,3 +208,42 @@ def test_the_error_action_gets_one_message_about_a_batch(
             },
         ],
     }
+
+
+def test_a_destination_is_confirmed_before_it_is_enabled(endpoint: tuple[str, type[Endpoint]]) -> None:
+    url, handler = endpoint
+    clock = ManualClock()
+    settings, trace = Settings(Path("/nowhere")), Trace(clock)
+
+    async def test() -> None:
+        sent = asyncio.Event()
+        trace.listen(lambda hop: sent.set())
+        destinations = Destinations(settings, Store(None), clock, trace, lambda: "http://127.0.0.1:4566")
+        arn = destinations.create(url + "/in?a=b")["arn"]
+        await sent.wait()
+        assert handler.paths[-1] == f"/in?a=b&confirmationToken={_token(handler)}"
+        for status in ("ENABLED", "DISABLED"):
+            with pytest.raises(AwsError, match="The destination has not been confirmed, it is IN_PROGRESS"):
+                destinations.update(arn, status)
+        clock.advance(3 * 86_400 + 1)
+        with pytest.raises(AwsError, match="The confirmation token is not valid"):
+            destinations.confirm(_token(handler), enable=True)
+        assert destinations.describe(arn)["status"] == "ERROR"
+        old = _token(handler)
+        sent.clear()
+        destinations.update(arn, "IN_PROGRESS")
+        await sent.wait()
+        with pytest.raises(AwsError, match="The confirmation token is not valid"):
+            destinations.confirm(old, enable=True)
+        destinations.confirm(_token(handler), enable=False)
+        assert destinations.describe(arn)["status"] == "DISABLED"
+        assert not destinations.is_enabled(url + "/in?a=b")
+        with pytest.raises(AwsError, match="The confirmation token is not valid"):
+            destinations.confirm(_token(handler), enable=True)
+        destinations.update(arn, "ENABLED")
+        assert destinations.is_enabled(url + "/in?a=b")
+        with pytest.raises(AwsError, match="A destination cannot be set to DELETING"):
+            destinations.update(arn, "DELETING")
+        await destinations.stop()
+
+    asyncio.run(test())

@@ -18,6 +18,10 @@ from stepbridge.settings import Settings
 from stepbridge.store import Row, Store
 from stepbridge.trace import Trace
 
+# How long a token is valid.
+_TOKEN_SECONDS = 3 * 86_400.0
+_CONFIRMED = ("ENABLED", "DISABLED")
+
 _TABLES = """
 CREATE TABLE rules_destination (
     arn TEXT PRIMARY KEY,
@@ -79,31 +83,34 @@ class Destinations:
 
     def describe(self, arn: str) -> Members:
         """A destination as the API describes it.  Raises AwsError if it is not there."""
-        return _described(self._row(arn))
+        return self._described(self._row(arn))
 
     def all(self) -> list[Members]:
         """All destinations, in the order of their ARNs."""
-        return [_described(row) for row in self._store.query("SELECT * FROM rules_destination ORDER BY arn")]
+        return [self._described(row) for row in self._store.query("SELECT * FROM rules_destination ORDER BY arn")]
 
-    def confirm(self, token: str) -> None:
-        """The endpoint has given its token back.  Raises AwsError if it is none."""
-        row = self._store.query_one("SELECT arn FROM rules_destination WHERE token = ?", (token,))
-        if row is None:
+    def confirm(self, token: str, *, enable: bool) -> None:
+        """The endpoint has given its token back; enable it, or leave that to be done.  Raises AwsError."""
+        row = self._store.query_one("SELECT * FROM rules_destination WHERE token = ?", (token,))
+        if row is None or self._described(row)["status"] != "IN_PROGRESS":
             raise AwsError("InvalidRequestException", "The confirmation token is not valid")
-        self._set_status(row["arn"], "ENABLED", None)
+        self._set_status(row["arn"], "ENABLED" if enable else "DISABLED", None)
 
     def update(self, arn: str, status: str) -> None:
         """Enable, disable, or ask for confirmation again.  Raises AwsError."""
         row = self._row(arn)
+        current = self._described(row)["status"]
         if status == "IN_PROGRESS":
+            token = secrets.token_urlsafe(48)
+            self._store.execute("UPDATE rules_destination SET token = ? WHERE arn = ?", (token, arn))
             self._set_status(arn, status, "Awaiting confirmation.")
-            self._send(arn, row["confirmation_url"], row["token"])
-        elif status == "ENABLED" and row["status"] == "IN_PROGRESS":
-            raise AwsError("InvalidRequestException", "The destination has not been confirmed")
-        elif status in ("ENABLED", "DISABLED"):
-            self._set_status(arn, status, None)
-        else:
+            self._send(arn, row["confirmation_url"], token)
+        elif status not in _CONFIRMED:
             raise AwsError("InvalidRequestException", f"A destination cannot be set to {status}")
+        elif current not in _CONFIRMED:
+            raise AwsError("InvalidRequestException", f"The destination has not been confirmed, it is {current}")
+        else:
+            self._set_status(arn, status, None)
 
     def delete(self, arn: str) -> None:
         """Delete a destination, if it is there."""
@@ -114,6 +121,19 @@ class Destinations:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _described(self, row: Row) -> Members:
+        status, reason = row["status"], row["status_reason"]
+        if status == "IN_PROGRESS" and self._clock.now() > row["updated_at"] + _TOKEN_SECONDS:
+            status, reason = "ERROR", "Confirmation timed out."
+        described = {
+            "arn": row["arn"],
+            "status": status,
+            "createdAt": row["created_at"],
+            "lastUpdatedAt": row["updated_at"],
+            "httpUrlProperties": {"confirmationUrl": row["confirmation_url"]},
+        }
+        return described if reason is None else {**described, "statusReason": reason}
 
     def _row(self, arn: str) -> Row:
         row = self._store.query_one("SELECT * FROM rules_destination WHERE arn = ?", (arn,))
@@ -141,7 +161,7 @@ class Destinations:
             "x-amz-rules-engine-destination-arn": arn,
         }
         try:
-            answer = await post(url, json.dumps(body).encode(), headers)
+            answer = await post(_with_token(url, token), json.dumps(body).encode(), headers)
             outcome = f"answered with the status {answer.status}"
         except OSError as error:
             outcome = f"did not answer: {error}"
@@ -149,16 +169,11 @@ class Destinations:
         self._trace.emit("rules", "destination-confirmation", f"{url} was sent its token, and {outcome}", arn=arn)
 
 
+def _with_token(url: str, token: str) -> str:
+    """Where the token is sent: `{confirmationUrl}/?confirmationToken={confirmationToken}`."""
+    query = f"confirmationToken={token}"
+    return f"{url}&{query}" if "?" in url else f"{url.rstrip('/')}/?{query}"
+
+
 def _covers(confirmation_url: str, url: str) -> bool:
     return url == confirmation_url or url.startswith((confirmation_url.rstrip("/") + "/", confirmation_url + "?"))
-
-
-def _described(row: Row) -> Members:
-    described = {
-        "arn": row["arn"],
-        "status": row["status"],
-        "createdAt": row["created_at"],
-        "lastUpdatedAt": row["updated_at"],
-        "httpUrlProperties": {"confirmationUrl": row["confirmation_url"]},
-    }
-    return described if row["status_reason"] is None else {**described, "statusReason": row["status_reason"]}

@@ -166,8 +166,12 @@ class TopicRuleService(Service):
         return {"topicRuleDestination": created}
 
     async def confirm_topic_rule_destination(self, caller: Caller, request: Members) -> Members:
-        """Raises InvalidRequestException."""
-        self._engine.destinations.confirm(request["confirmationToken"])
+        """Raises InvalidRequestException.
+
+        Whoever opens the link in the message enables the destination; after a call of this operation, which is
+        signed, it is DISABLED and still to be enabled (developerguide/rule-destination.html).
+        """
+        self._engine.destinations.confirm(request["confirmationToken"], enable=caller.access_key is None)
         await self._store.committed()
         return {}
 
