@@ -22,6 +22,7 @@ class Bucket:
 
     objects: dict[str, bytes] = field(default_factory=dict)
     calls: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    event_rules: bool = False
 
     async def call(self, service: str, operation: str, **members: Any) -> dict[str, Any]:
         self.calls.append((service, operation, members))
@@ -37,7 +38,7 @@ class Bucket:
                 (key, len(body)) for key, body in sorted(self.objects.items()) if key.startswith(members["Prefix"])
             ]
             return {"Contents": [{"Key": key, "Size": size} for key, size in found]}
-        if service == "logs":
+        if service in ("logs", "events"):
             return {}
         if operation == "SendMessage":
             return {"MessageId": "1", "MD5OfMessageBody": "2"}
@@ -46,6 +47,9 @@ class Bucket:
     def offers(self, service: str, operation: str) -> bool:
         del service, operation
         return True
+
+    def has_event_rules(self) -> bool:
+        return self.event_rules
 
 
 def run(scenario: Callable[[Emulator], Awaitable[None]], bucket: Bucket | None = None) -> None:
@@ -468,3 +472,59 @@ def test_an_execution_is_logged_as_far_as_the_level_says() -> None:
         "ERROR": ["FailStateEntered", "ExecutionFailed"],
         "FATAL": ["ExecutionFailed"],
     }
+
+
+def test_status_changes_are_sent_to_event_bridge() -> None:
+    bucket = Bucket()
+
+    async def scenario(emulator: Emulator) -> None:
+        machine = await emulator.create(machines.PASS)
+        await emulator.ended(await emulator.run(machine, {"a": 1}))
+        bucket.event_rules = True
+        execution = await emulator.run(machine, {"a": 1})
+        await emulator.ended(execution)
+        express = await emulator.create(machines.PASS, "express", type="EXPRESS")
+        await emulator.call("start_sync_execution", stateMachineArn=express)
+
+        async def sent() -> list[dict[str, Any]] | None:
+            entries = [entry for _, operation, members in bucket.calls if operation == "PutEvents"
+                       for entry in members["Entries"]]  # fmt: skip
+            return entries if len(entries) >= 2 else None
+
+        began, ended = await eventually(sent)
+        assert [began["Source"], began["DetailType"]] == ["aws.states", "Step Functions Execution Status Change"]
+        assert began["Resources"] == ended["Resources"] == [execution]
+        detail = json.loads(began["Detail"])
+        assert [detail["status"], detail["input"], detail["output"]] == ["RUNNING", '{"a": 1}', None]
+        assert [detail["stopDate"], detail["outputDetails"], detail["error"]] == [None, None, None]
+        detail = json.loads(ended["Detail"])
+        assert [detail["status"], detail["output"]] == ["SUCCEEDED", '{"done":true}']
+        assert detail["inputDetails"] == detail["outputDetails"] == {"included": True}
+        assert isinstance(detail["startDate"], int)
+
+    run(scenario, bucket)
+
+
+def test_data_too_large_for_an_event_is_left_out() -> None:
+    bucket = Bucket(event_rules=True)
+
+    async def scenario(emulator: Emulator) -> None:
+        machine = await emulator.create({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}})
+        await emulator.ended(await emulator.run(machine, "x" * 150_000))
+        await emulator.ended(await emulator.run(machine, "x" * 254_000))
+
+        async def sent() -> list[dict[str, Any]] | None:
+            entries = [entry for _, operation, members in bucket.calls if operation == "PutEvents"
+                       for entry in members["Entries"]]  # fmt: skip
+            return entries if len(entries) >= 4 else None
+
+        details = [json.loads(entry["Detail"]) for entry in await eventually(sent)]
+        assert [(detail["inputDetails"], detail["outputDetails"]) for detail in details] == [
+            ({"included": True}, None),
+            ({"included": False}, {"included": True}),
+            ({"included": False}, None),
+            ({"included": False}, {"included": False}),
+        ]
+        assert details[3]["input"] is details[3]["output"] is None
+
+    run(scenario, bucket)

@@ -54,6 +54,10 @@ class AwsCalls:
             return self._dispatcher.offers_operation(service, operation)
         return moto_offers(service, operation)
 
+    def has_event_rules(self) -> bool:
+        """Whether EventBridge may have a rule, so that an event on its default bus could reach somebody."""
+        return "events" in self._elsewhere or self._moto.has_event_rules(self._settings.region)
+
     async def call(self, service: str, operation: str, **members: Any) -> Members:
         """The answer of `operation` (named as in botocore's model of `service`); streams are read to their end.
 

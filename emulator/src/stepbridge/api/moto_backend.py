@@ -10,6 +10,7 @@ import io
 import logging
 import os
 import secrets
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -153,6 +154,15 @@ class MotoBackend:
         """
         self._loop = asyncio.get_running_loop()
         self._on_event = listener
+
+    def has_event_rules(self, region: str) -> bool:
+        """Whether the default bus of EventBridge may have rules with patterns; cheap, and does not load moto."""
+        if self._application is _not_loaded:
+            return any(service_changed_by(kept.request) == "events" for kept in self._kept)
+        if "moto.events.models" not in sys.modules:
+            return False
+        bus = sys.modules["moto.events.models"].events_backends[self._account][region].event_buses.get("default")
+        return bus is not None and any(rule.event_pattern.dump() for rule in list(bus.rules.values()))
 
     def close(self) -> None:
         """Stop the threads."""

@@ -187,6 +187,7 @@ class MapRuns(ExecutionOperations):
         )
         row = self._store.query("SELECT id FROM executions WHERE arn = ?", (child["execution"],))[0]
         self._redrives.reopen(row["id"])
+        self._runner.tell_status(row["id"])
         self._runner.deliver(row["id"], ExecutionRedriven())
 
     def _start_child_of(self, run: Row, child: Row) -> None:

@@ -28,6 +28,7 @@ class RedriveOperations(ExecutionOperations):
             raise AwsError("ExecutionNotRedrivable", reason)
         redriven = self._redrives.reopen(row["id"])
         self._keep_token(row["id"], token, redriven)
+        self._runner.tell_status(row["id"])
         self._runner.deliver(row["id"], ExecutionRedriven())
         await self._store.committed()
         return {"redriveDate": redriven}

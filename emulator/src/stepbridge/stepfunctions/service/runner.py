@@ -109,6 +109,7 @@ class ExecutionRunner:
         self.map_runs: MapRunStarter
         self.listeners: list[Callable[[Finished], object]] = []
         self.cancelled: list[Callable[[int, int], object]] = []
+        self.status_listeners: list[Callable[[int], object]] = []
 
     def open(self) -> None:
         """Go on with what a stopped or killed emulator left; timers that are late fire.
@@ -153,6 +154,7 @@ class ExecutionRunner:
         definition = self._machines.definition(revision, map_state)
         step = interpreter.start(definition, context, input_text, self._environment(execution))
         self._store.execute("INSERT INTO execution_states (execution, state) VALUES (?, '')", (execution,))
+        self.tell_status(execution)
         self._write(execution, revision, context.execution_arn, context.state_machine_arn, step)
 
     def deliver(self, execution: int, event: Event) -> None:
@@ -206,6 +208,11 @@ class ExecutionRunner:
         if row is not None:
             self.deliver(execution, TaskHeartbeat(task))
         return row is not None
+
+    def tell_status(self, execution: int) -> None:
+        """The status of an execution has changed."""
+        for listener in self.status_listeners:
+            listener(execution)
 
     def _give_answer(self, execution: int, task: int, answer: dict[str, Any]) -> None:
         if "output" in answer:
@@ -296,6 +303,7 @@ class ExecutionRunner:
             "UPDATE executions SET status = ?, output = ?, error = ?, cause = ?, stopped = ? WHERE id = ?",
             (finish.status, output, finish.error, finish.cause, self._clock.now(), execution),
         )
+        self.tell_status(execution)
         self._store.execute("DELETE FROM tasks WHERE execution = ?", (execution,))
         self._timers.cancel_all(execution)
         if machine in self._machines.deleting:

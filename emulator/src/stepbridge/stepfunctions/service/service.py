@@ -8,6 +8,7 @@ from stepbridge.stepfunctions.service.machine_operations import MachineOperation
 from stepbridge.stepfunctions.service.map_runs import MapRuns
 from stepbridge.stepfunctions.service.redrive_operations import RedriveOperations
 from stepbridge.stepfunctions.service.state_test_operations import StateTestOperations
+from stepbridge.stepfunctions.service.status_events import StatusEvents
 from stepbridge.stepfunctions.service.version_operations import VersionOperations
 
 
@@ -15,6 +16,7 @@ class StepFunctionsService(
     MachineOperations,
     VersionOperations,
     ChildExecutions,
+    StatusEvents,
     ExpressOperations,
     MapRuns,
     RedriveOperations,
@@ -32,3 +34,4 @@ class StepFunctionsService(
     async def stop(self) -> None:
         """Rest.  Executions stay as they are in the database."""
         await self._runner.close()
+        await self.close_status_events()

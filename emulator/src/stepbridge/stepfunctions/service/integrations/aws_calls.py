@@ -33,6 +33,10 @@ class AwsCalls(Protocol):
         """Whether there is anything here that carries it out."""
         ...
 
+    def has_event_rules(self) -> bool:
+        """Whether EventBridge may have a rule that an event could match."""
+        ...
+
 
 async def make(calls: AwsCalls, operation: OperationModel, call: TaskCall, **defaults: str) -> dict[str, Any]:
     """Call `operation` with the parameters of `call`.  Raises AwsError, also for what is missing or not allowed.
