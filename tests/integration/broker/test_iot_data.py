@@ -82,6 +82,7 @@ def test_refused_publish(world: Any, members: dict[str, Any], says: str) -> None
     assert caught.value.code == "InvalidRequestException"
     assert says in caught.value.message
     assert world.accepted == []
+    assert says in world.told("publish-refused", f"AKIAEXAMPLE may not publish to {members['topic']}: ")
 
 
 def test_retained_messages(world: Any) -> None:

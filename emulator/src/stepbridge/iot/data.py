@@ -33,6 +33,15 @@ class IotDataService(Service):
 
     async def publish(self, caller: Caller, request: Members) -> Members:
         """Publish a message to the broker; answers when it is safe.  Raises InvalidRequestException."""
+        try:
+            message = self._message(caller, request)
+        except AwsError as error:
+            self._broker.refused(caller.access_key or caller.source_ip, request["topic"], error.message)
+            raise
+        await self._broker.publish(message)
+        return {}
+
+    def _message(self, caller: Caller, request: Members) -> Message:
         topic: str = request["topic"]
         payload: bytes = request.get("payload", b"")
         retain: bool = request.get("retain", False)
@@ -43,7 +52,7 @@ class IotDataService(Service):
             _invalid(f"A message on the reserved topic {topic} cannot be retained.")
         if len(payload) > MAXIMUM_PAYLOAD:
             _invalid(f"The payload has {len(payload)} bytes; the most is {MAXIMUM_PAYLOAD} (128 KB).")
-        message = Message(
+        return Message(
             topic=topic,
             payload=payload,
             qos=request.get("qos", 0),
@@ -53,8 +62,6 @@ class IotDataService(Service):
             source_ip=caller.source_ip,
             properties=_properties(request),
         )
-        await self._broker.publish(message)
-        return {}
 
     async def delete_connection(self, caller: Caller, request: Members) -> Members:
         """Disconnect a client.  Raises ResourceNotFoundException if it is not connected."""

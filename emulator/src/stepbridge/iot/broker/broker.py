@@ -86,6 +86,11 @@ class Broker:
             await safe
         await self._store.committed()
 
+    def refused(self, who: str, topic: str, reason: str) -> None:
+        """Tell that a message is not accepted, for whoever would have handed it to :meth:`publish`."""
+        text = f"{who} may not publish to {topic}: {reason}"
+        self._trace.emit("iot", "publish-refused", text, topic=topic, principal=who, reason=reason)
+
     def disconnect(self, client_id: str, *, clean_session: bool = False, prevent_will: bool = False) -> bool:
         """Close a client's connection, with `clean_session` also its session; whether it was connected."""
         return self._gateway.disconnect(client_id, clean_session=clean_session, prevent_will=prevent_will)
