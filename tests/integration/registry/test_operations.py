@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from botocore import xform_name
 from botocore.session import get_session
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from tests.integration.registry.client import ARN, RegistryClient, Scenario, customer_authority, signed_certificate
@@ -162,6 +163,33 @@ def test_a_group_has_two_policies_at_most_and_takes_them_with_it(run: Run) -> No
         await client.call("delete_policy", policyName="a")
         await client.call("create_thing_group", thingGroupName="g")
         assert await client.names("list_attached_policies", "policies", "policyName", target=group) == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("key", "digest", "reason"),
+    [
+        (rsa.generate_private_key(65537, 1024), hashes.SHA256(), "has an RSA key of 1024 bits"),
+        (ed25519.Ed25519PrivateKey.generate(), None, "has a key that is neither RSA nor ECC"),
+        (ec.generate_private_key(ec.SECP256K1()), hashes.SHA256(), "has a key that is neither RSA nor ECC"),
+        (ec.generate_private_key(ec.SECP256R1()), hashes.SHA3_256(), "is signed with SHA3-256"),
+    ],
+)
+def test_certificates_that_aws_does_not_take(run: Run, key: Any, digest: Any, reason: str) -> None:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "odd")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=1))
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    pem = builder.sign(key, digest).public_bytes(Encoding.PEM).decode()
+
+    async def scenario(client: RegistryClient) -> None:
+        error = await client.refused("register_certificate_without_ca", certificatePem=pem, status="ACTIVE")
+        assert error.code == "CertificateValidationException"
+        assert f"The certificatePem {reason}" in error.message
+        error = await client.refused("register_ca_certificate", caCertificate=pem, certificateMode="SNI_ONLY")
+        assert error.code == "CertificateValidationException"
 
     run(scenario)
 

@@ -33,6 +33,7 @@ _DEVICE_END = datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC)
 # Apple's TLS refuses server certificates that are valid for more than 825 days.
 _SERVER_DAYS = 365
 _SERVER_RENEWAL_DAYS = 30
+_CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 _CLOCK_SKEW = timedelta(minutes=5)
 
 
@@ -96,7 +97,6 @@ class CertificateAuthority:
         has a key that AWS IoT does not take.
         """
         from cryptography import x509
-        from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
         try:
             request = x509.load_pem_x509_csr(signing_request.encode())
@@ -109,15 +109,8 @@ class CertificateAuthority:
             ) from None
         if not valid:
             raise ValueError("The signature of the certificate signing request is not valid.")
-        if isinstance(public_key, rsa.RSAPublicKey):
-            if public_key.key_size < 2048:
-                raise ValueError("The RSA key of the certificate signing request must be 2048 bits or longer.")
-        elif not isinstance(public_key, ec.EllipticCurvePublicKey) or public_key.curve.name not in (
-            "secp256r1",
-            "secp384r1",
-            "secp521r1",
-        ):
-            raise ValueError("The key of the certificate signing request must be RSA, or ECC on P-256, P-384 or P-521.")
+        if (fault := key_fault(public_key)) is not None:
+            raise ValueError(f"The certificate signing request {fault}.")
         return self._issue_device(request.subject, public_key)
 
     def _issue_device(self, subject: "x509.Name", public_key: "CertificatePublicKeyTypes") -> str:
@@ -242,6 +235,18 @@ def certificate_der(pem: str) -> bytes:
     if block is None:
         raise ValueError("there is no PEM certificate in it")
     return ssl.PEM_cert_to_DER_cert(block[0])
+
+
+def key_fault(public_key: "CertificatePublicKeyTypes") -> str | None:
+    """What AWS IoT does not take of a device's or an authority's key, to follow its name; None if it takes it."""
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+    if isinstance(public_key, rsa.RSAPublicKey):
+        size = public_key.key_size
+        return f"has an RSA key of {size} bits, and must have 2048 or more" if size < 2048 else None
+    if isinstance(public_key, ec.EllipticCurvePublicKey) and public_key.curve.name in _CURVES:
+        return None
+    return "has a key that is neither RSA nor ECC on P-256, P-384 or P-521"
 
 
 def certificate_id(der: bytes) -> str:

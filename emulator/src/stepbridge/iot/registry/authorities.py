@@ -8,8 +8,9 @@ import secrets
 
 from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members
-from stepbridge.iot.certificates import certificate_der, certificate_id
-from stepbridge.iot.registry.certificate_facts import ParsedCertificate, is_authority, is_issued_by, parse_certificate
+from stepbridge.iot.certificates import certificate_id
+from stepbridge.iot.registry.certificate_facts import is_authority, is_issued_by
+from stepbridge.iot.registry.certificates import read_certificate
 from stepbridge.iot.registry.core import RegistryService, already_exists, invalid, not_found, present, select_page
 from stepbridge.iot.registry.provisioning_template import TemplateError, read_template
 from stepbridge.iot.registry.tags import set_tags
@@ -41,7 +42,7 @@ class AuthorityService(RegistryService):
     async def register_ca_certificate(self, caller: Caller, request: Members) -> Members:
         """Raises CertificateValidation-, RegistrationCodeValidation- and ResourceAlreadyExistsException."""
         pem, mode = request["caCertificate"], request.get("certificateMode", "DEFAULT")
-        der, parsed = _read(pem, "caCertificate")
+        der, parsed = read_certificate(pem, "caCertificate")
         if not is_authority(der):
             raise AwsError(
                 "CertificateValidationException",
@@ -170,7 +171,7 @@ class AuthorityService(RegistryService):
             return
         if verification is None:
             raise invalid("A verification certificate is required with certificateMode DEFAULT.")
-        der, parsed = _read(verification, "verificationCertificate")
+        der, parsed = read_certificate(verification, "verificationCertificate")
         if not is_issued_by(der, authority_der):
             raise AwsError(
                 "CertificateValidationException", "The verificationCertificate is not signed by the caCertificate."
@@ -205,11 +206,3 @@ def _check_registration(request: Members) -> None:
     for name in template.get("Parameters", {}):
         if not name.startswith("AWS::IoT::Certificate::"):
             raise invalid(f"registrationConfig.templateBody: {name} is not a parameter that a certificate has.")
-
-
-def _read(pem: str, member: str) -> tuple[bytes, ParsedCertificate]:
-    try:
-        der = certificate_der(pem)
-        return der, parse_certificate(der)
-    except ValueError as error:
-        raise AwsError("CertificateValidationException", f"The {member} cannot be read: {error}") from None

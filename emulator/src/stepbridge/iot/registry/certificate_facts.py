@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from stepbridge.authorization.device_context import CertificateFacts
+from stepbridge.iot.certificates import key_fault
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -58,6 +59,27 @@ def parse_certificate(der: bytes) -> ParsedCertificate:
         not_before=certificate.not_valid_before_utc.timestamp(),
         not_after=certificate.not_valid_after_utc.timestamp(),
     )
+
+
+def unsupported(der: bytes) -> str | None:
+    """What AWS IoT does not take of a certificate's key and signature, or None.
+
+    See "Supported certificate signing algorithms" and "Supported certificate key algorithms" in the developer guide's
+    page "X.509 client certificates".
+    """
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import hashes
+
+    certificate = x509.load_der_x509_certificate(der)
+    try:
+        fault, digest = key_fault(certificate.public_key()), certificate.signature_hash_algorithm
+    except (ValueError, UnsupportedAlgorithm):
+        return "has a key or a signature of a kind that AWS IoT does not take"
+    if fault is None and not isinstance(digest, hashes.SHA256 | hashes.SHA384 | hashes.SHA512):
+        name = "no digest" if digest is None else digest.name.upper()
+        return f"is signed with {name}, and must be with SHA-256, SHA-384 or SHA-512"
+    return fault
 
 
 def is_issued_by(certificate_der: bytes, authority_der: bytes) -> bool:

@@ -8,7 +8,13 @@ import asyncio
 from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members
 from stepbridge.iot.certificates import CertificateAuthority, certificate_der, certificate_id
-from stepbridge.iot.registry.certificate_facts import ParsedCertificate, facts_to_json, is_issued_by, parse_certificate
+from stepbridge.iot.registry.certificate_facts import (
+    ParsedCertificate,
+    facts_to_json,
+    is_issued_by,
+    parse_certificate,
+    unsupported,
+)
 from stepbridge.iot.registry.core import RegistryCore, RegistryService, invalid, not_found, present, select_page
 from stepbridge.store.database import Row
 
@@ -46,7 +52,7 @@ class CertificateService(RegistryService):
     async def register_certificate(self, caller: Caller, request: Members) -> Members:
         """Raises CertificateValidationException, ResourceAlreadyExistsException, InvalidRequestException."""
         pem = request["certificatePem"]
-        der, parsed = _read(pem, "certificatePem")
+        der, parsed = read_certificate(pem, "certificatePem")
         authority = self._find_authority(der, parsed, request.get("caCertificatePem"))
         status = request.get("status", "ACTIVE" if request.get("setAsActive") else "INACTIVE")
         return await self._register(pem, der, parsed, status, authority=authority, mode="DEFAULT")
@@ -54,7 +60,7 @@ class CertificateService(RegistryService):
     async def register_certificate_without_ca(self, caller: Caller, request: Members) -> Members:
         """Raises CertificateValidationException, ResourceAlreadyExistsException, InvalidRequestException."""
         pem = request["certificatePem"]
-        der, parsed = _read(pem, "certificatePem")
+        der, parsed = read_certificate(pem, "certificatePem")
         # "SNI_ONLY: the client must send the Server Name Indication", as certificates without a CA always do.
         return await self._register(
             pem, der, parsed, request.get("status", "INACTIVE"), authority=None, mode="SNI_ONLY"
@@ -160,7 +166,7 @@ class CertificateService(RegistryService):
         """The id of the registered authority that has signed a certificate."""
         rows = self._store.query("SELECT id, pem, status FROM iot_authority WHERE subject = ?", (parsed.issuer,))
         if pem is not None:
-            wanted = certificate_id(_read(pem, "caCertificatePem")[0])
+            wanted = certificate_id(read_certificate(pem, "caCertificatePem")[0])
             rows = [row for row in rows if row["id"] == wanted]
         issuers = [row for row in rows if is_issued_by(der, certificate_der(row["pem"]))]
         if not issuers:
@@ -236,9 +242,14 @@ def insert_certificate(
     return identifier
 
 
-def _read(pem: str, member: str) -> tuple[bytes, ParsedCertificate]:
+def read_certificate(pem: str, member: str) -> tuple[bytes, ParsedCertificate]:
+    """A certificate that is to be registered.  Raises CertificateValidationException, which calls it `member`."""
     try:
         der = certificate_der(pem)
-        return der, parse_certificate(der)
+        parsed = parse_certificate(der)
+        fault = unsupported(der)
     except ValueError as error:
         raise AwsError("CertificateValidationException", f"The {member} cannot be read: {error}") from None
+    if fault is not None:
+        raise AwsError("CertificateValidationException", f"The {member} {fault}.")
+    return der, parsed

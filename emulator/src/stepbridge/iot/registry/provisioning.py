@@ -20,7 +20,7 @@ from stepbridge.authorization.device_context import CertificateFacts
 from stepbridge.clock import iso_timestamp
 from stepbridge.iot.certificates import certificate_der, certificate_id
 from stepbridge.iot.registry.attachments import AttachmentService
-from stepbridge.iot.registry.certificate_facts import is_issued_by, parse_certificate
+from stepbridge.iot.registry.certificate_facts import is_issued_by, parse_certificate, unsupported
 from stepbridge.iot.registry.certificates import CertificateService, insert_certificate
 from stepbridge.iot.registry.core import RegistryCore, RegistryService, invalid
 from stepbridge.iot.registry.policies import PolicyService
@@ -97,6 +97,8 @@ class ProvisioningService(RegistryService):
             "SELECT * FROM iot_authority WHERE subject = ? AND status = 'ACTIVE' AND auto_registration = 'ENABLE'",
             (parsed.issuer,),
         )
+        if unsupported(der) is not None:
+            return None
         authority = next((row for row in rows if is_issued_by(der, certificate_der(row["pem"]))), None)
         if authority is None:
             return None
