@@ -160,7 +160,8 @@ def test_a_failed_action_is_told_to_the_error_action(rules: Rules) -> None:
             {
                 "failedAction": "LambdaAction",
                 "failedResource": FUNCTION,
-                "errorMessage": "Failed to invoke lambda function. The error received was "
+                "errorMessage": "Failed to invoke lambda function. Received Server error from Lambda. "
+                "The error code is 403. The error received was "
                 "User: iot.amazonaws.com is not authorized (Service: AWSLambda; Status Code: 403; "
                 "Error Code: AccessDeniedException; Request ID: t). "
                 f"Message arrived on: a, Action: lambda, Function arn: {FUNCTION}",

@@ -183,14 +183,20 @@ class Action:
         """What is acted on, as error messages put it after the action's name."""
         return f"{self.target_label}: {self.target.text}"
 
+    def failure_of(self, error: AwsError) -> str:
+        """What could not be done, when a service has refused it."""
+        return self.failure
+
     def error_message(self, delivery: Delivery, error: AwsError | ActionError) -> str:
         """The failure as AWS words it (developerguide/rule-error-handling.html)."""
+        failure = self.failure
         if isinstance(error, AwsError):
+            failure = self.failure_of(error)
             reason = f"{error.message} (Service: {self.service}; Status Code: {error.status or 400}; "
             reason += f"Error Code: {error.code}; Request ID: {delivery.message.trace_id or 'n/a'})"
         else:
             reason = str(error)
         return (
-            f"{self.failure}. The error received was {reason}. "
+            f"{failure}. The error received was {reason}. "
             f"Message arrived on: {delivery.message.topic}, Action: {self.name}, {self.details()}"
         )

@@ -5,6 +5,7 @@ What the function makes of it is not the rule's to know: its errors never reach 
 
 from collections.abc import Mapping
 
+from stepbridge.api.errors import AwsError
 from stepbridge.iot.rules.actions.base import IOT, Action, ActionError, Delivery
 from stepbridge.iot.rules.sql import UNDEFINED
 
@@ -35,3 +36,7 @@ class LambdaAction(Action):
             source_account=delivery.settings.account,
         )
         return {"Function": function}
+
+    def failure_of(self, error: AwsError) -> str:
+        """As in the example of developerguide/http_batching.html."""
+        return f"{self.failure}. Received Server error from Lambda. The error code is {error.status or 400}"
