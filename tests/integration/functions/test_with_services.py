@@ -183,6 +183,23 @@ def test_changes_of_policies_are_seen_at_once(account: Account) -> None:
     assert account.call_as(name, "s3", "put_object", **bucket, Key="k", Body="x") == "done"
 
 
+def test_policies_in_roles_need_no_version(account: Account) -> None:
+    """What SAM makes of policy templates has none; managed policies must have one."""
+    name = "unversioned"
+    account.function(name, account.role(name))
+    url, arn = account.queue(name)
+    statement = allow("sqs:SendMessage", arn)
+    grant = json.dumps({"Statement": [statement]})
+    account.iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=grant)
+    assert account.call_as(name, "sqs", "send_message", QueueUrl=url, MessageBody="x") == "done"
+    said = ("MalformedPolicyDocument", "Policy document must be version 2012-10-17 or greater.")
+    assert account.refused(account.iam.create_policy, PolicyName=name, PolicyDocument=grant) == said
+    assert account.refused(account.iam.put_role_policy, RoleName=name, PolicyName="p", PolicyDocument="{}") == (
+        "MalformedPolicyDocument",
+        "Syntax errors in policy.",
+    )
+
+
 def test_a_boundary_bounds(account: Account) -> None:
     name = "bounded"
     role = account.role(name, allow("sqs:*"))

@@ -148,8 +148,36 @@ def _why_not_by_protocol(message: str) -> str | None:
     )
 
 
+def _take_policies_of_any_version() -> None:
+    """Only managed policies must say that they are of version 2012-10-17; those in roles may be of 2008, the default.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html; what the SAM transform
+    makes of policy templates has no version.
+    """
+    from moto.iam.models import IAMBackend
+    from moto.iam.policy_validation import BaseIAMPolicyValidator, IAMPolicyDocumentValidator
+
+    check_version = BaseIAMPolicyValidator._validate_version
+
+    class ManagedPolicyValidator(IAMPolicyDocumentValidator):
+        _validate_version = check_version
+
+    def strict(operation: Callable[..., Any], position: int) -> Callable[..., Any]:
+        @wraps(operation)
+        def answer(backend: Any, *arguments: Any) -> Any:
+            ManagedPolicyValidator(arguments[position]).validate()
+            return operation(backend, *arguments)
+
+        return answer
+
+    BaseIAMPolicyValidator._validate_version = lambda _: None  # type: ignore[method-assign, assignment]
+    IAMBackend.create_policy = strict(IAMBackend.create_policy, 2)  # type: ignore[method-assign]
+    IAMBackend.create_policy_version = strict(IAMBackend.create_policy_version, 1)  # type: ignore[method-assign]
+
+
 _CORRECTIONS = {
     "dynamodb": _read_items_as_dynamodb,
+    "iam": _take_policies_of_any_version,
     "s3": _encrypt_buckets,
     "secretsmanager": _check_secret_names,
     "sns": _refuse_messages_as_sns,
