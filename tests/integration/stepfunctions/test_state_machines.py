@@ -222,6 +222,8 @@ def test_an_arn_that_is_qualified_where_it_may_not_be_is_refused(operation: str,
         await emulator.create(machines.PASS, publish=True)
         error = await refused(emulator.call(operation, stateMachineArn=MACHINE + qualifier))
         assert (error.code, error.message) == ("ValidationException", message)
+        if qualifier == "/Map":
+            assert error.members == {"reason": "API_DOES_NOT_SUPPORT_LABELED_ARNS"}
         assert (await emulator.call("describe_state_machine", stateMachineArn=MACHINE))["status"] == "ACTIVE"
 
     run(scenario)
@@ -251,5 +253,39 @@ def test_validating() -> None:
         bad = await emulator.call(validate, definition=json.dumps(task("arn:aws:states:::dynamodb:query")))
         assert bad["result"] == "FAIL"
         assert [diagnostic["location"] for diagnostic in bad["diagnostics"]] == ["/States/Call/Resource"]
+
+    run(scenario)
+
+
+def test_warnings_keep_nobody_from_creating() -> None:
+    rule = {"Variable": "$.a", "StringEquals": "$.b"}
+    inner = {"Type": "Pass", "Assign": {"x": "States.UUID()"}, "End": True}
+    definition = {
+        "StartAt": "Given",
+        "States": {
+            "Given": {"Type": "Pass", "Parameters": {"a": {"b": "$.c", "d.$": "$.e"}, "f": "$5"}, "Next": "Static"},
+            "Static": {"Type": "Pass", "Result": {"a": ["$.b"]}, "Next": "Chosen"},
+            "Chosen": {"Type": "Choice", "Choices": [{"Not": rule, "Next": "Each"}], "Default": "Ended"},
+            "Each": {"Type": "Map", "ItemProcessor": {"StartAt": "One", "States": {"One": inner}}, "Next": "Ended"},
+            "Ended": {"Type": "Fail", "Cause": "$.why"},
+        },
+    }
+
+    async def scenario(emulator: Emulator) -> None:
+        text = json.dumps(definition)
+        answer = await emulator.call("validate_state_machine_definition", definition=text, severity="WARNING")
+        assert answer["result"] == "OK"
+        assert [(found["severity"], found["code"], found["location"]) for found in answer["diagnostics"]] == [
+            ("WARNING", "NO_DOLLAR", "/States/Given/Parameters/a/b"),
+            ("WARNING", "PASS_RESULT_IS_STATIC", "/States/Static/Result"),
+            ("WARNING", "NO_PATH", "/States/Chosen/Choices[0]/Not/StringEquals"),
+            ("WARNING", "NO_DOLLAR", "/States/Each/ItemProcessor/States/One/Assign/x"),
+            ("WARNING", "NO_PATH", "/States/Ended/Cause"),
+        ]
+        answer = await emulator.call("validate_state_machine_definition", definition=text)
+        assert answer == {"result": "OK", "diagnostics": [], "truncated": False}
+        await emulator.create(definition)
+        answer = await emulator.call("validate_state_machine_definition", definition="{", severity="WARNING")
+        assert [found["code"] for found in answer["diagnostics"]] == ["INVALID_JSON_DESCRIPTION"]
 
     run(scenario)

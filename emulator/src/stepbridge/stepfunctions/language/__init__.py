@@ -10,5 +10,6 @@ https://states-language.net/spec.html
 from stepbridge.stepfunctions.language.definition import Definition
 from stepbridge.stepfunctions.language.diagnostics import Diagnostic, InvalidDefinition
 from stepbridge.stepfunctions.language.parser import parse, parse_state, validate
+from stepbridge.stepfunctions.language.warnings import warnings
 
-__all__ = ["Definition", "Diagnostic", "InvalidDefinition", "parse", "parse_state", "validate"]
+__all__ = ["Definition", "Diagnostic", "InvalidDefinition", "parse", "parse_state", "validate", "warnings"]

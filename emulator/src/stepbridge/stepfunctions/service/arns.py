@@ -22,6 +22,11 @@ def check_name(name: str) -> None:
         raise AwsError("InvalidName", f"Invalid Name: '{name}'")
 
 
+def not_valid(message: str, reason: str) -> AwsError:
+    """A ValidationException with one of the API model's reasons."""
+    return AwsError("ValidationException", message, members={"reason": reason})
+
+
 def invalid_arn(reason: str) -> AwsError:
     return AwsError("InvalidArn", f"Invalid Arn: '{reason}'")
 
@@ -71,7 +76,9 @@ def parse_machine(text: str) -> MachineReference:
     """
     arn = parse(text, "stateMachine")
     if "/" in arn.parts[0]:
-        raise AwsError("ValidationException", "Labeled State Machine ARNs are not supported for this API")
+        raise not_valid(
+            "Labeled State Machine ARNs are not supported for this API", "API_DOES_NOT_SUPPORT_LABELED_ARNS"
+        )
     if len(arn.parts) > 2:
         raise invalid_arn(f"Invalid ARN: {text}")
     if len(arn.parts) == 1:

@@ -6,7 +6,7 @@ from typing import Any
 
 from stepbridge.api.errors import AwsError
 from stepbridge.stepfunctions import language
-from stepbridge.stepfunctions.language import resources
+from stepbridge.stepfunctions.language import json_text, resources
 from stepbridge.stepfunctions.service.integrations import TaskIntegrations
 from stepbridge.stepfunctions.service.integrations.sdk import find_operation
 
@@ -24,6 +24,14 @@ def diagnostics(text: str, machine_type: str, integrations: TaskIntegrations) ->
     if not any(diagnostic.severity == "ERROR" for diagnostic in found):
         found = [*found, *_not_emulated(json.loads(text), "", integrations)]
     return found
+
+
+def warnings(text: str) -> list[language.Diagnostic]:
+    """What ValidateStateMachineDefinition warns of in `text`."""
+    try:
+        return list(language.warnings(json_text.parse(text)))
+    except json_text.JsonError:
+        return []
 
 
 def _not_emulated(scope: dict[str, Any], path: str, integrations: TaskIntegrations) -> Iterator[language.Diagnostic]:

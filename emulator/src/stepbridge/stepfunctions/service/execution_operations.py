@@ -56,7 +56,8 @@ class ExecutionOperations(Core):
     async def list_executions(self, caller: Caller, request: Members) -> Members:
         status, size = request.get("statusFilter"), self._page_size(request)
         if ("stateMachineArn" in request) == ("mapRunArn" in request):
-            raise AwsError("ValidationException", "Must specify exactly one of stateMachineArn and mapRunArn")
+            message = "Must specify exactly one of stateMachineArn and mapRunArn"
+            raise arns.not_valid(message, "MISSING_REQUIRED_PARAMETER")
         if "stateMachineArn" in request and "redriveFilter" in request:
             raise AwsError("ValidationException", "redriveFilter is supported only with mapRunArn")
         if "mapRunArn" in request:

@@ -125,8 +125,8 @@ class MachineOperations(Core):
     async def validate_state_machine_definition(self, caller: Caller, request: Members) -> Members:
         found = definitions.diagnostics(request["definition"], request.get("type", "STANDARD"), self._integrations)
         failed = any(diagnostic.severity == "ERROR" for diagnostic in found)
-        if request.get("severity", "ERROR") == "ERROR":
-            found = [diagnostic for diagnostic in found if diagnostic.severity == "ERROR"]
+        if request.get("severity") == "WARNING":
+            found = [*found, *definitions.warnings(request["definition"])]
         limit = request.get("maxResults") or 100
         return {
             "result": "FAIL" if failed else "OK",

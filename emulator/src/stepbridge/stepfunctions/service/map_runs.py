@@ -409,7 +409,7 @@ class MapRuns(ExecutionOperations):
     async def update_map_run(self, caller: Caller, request: Members) -> Members:
         run = self._map_run(request["mapRunArn"])
         if run["stopped"] is not None:
-            raise AwsError("ValidationException", "Map Run is not running and cannot be updated")
+            raise arns.not_valid("Map Run is not running and cannot be updated", "CANNOT_UPDATE_COMPLETED_MAP_RUN")
         self._store.execute(
             "UPDATE map_runs SET max_concurrency = ?, tolerated_count = ?, tolerated_percentage = ? WHERE id = ?",
             (

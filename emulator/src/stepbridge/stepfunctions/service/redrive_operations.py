@@ -3,6 +3,7 @@
 from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members
 from stepbridge.stepfunctions.interpreter.messages import ExecutionRedriven
+from stepbridge.stepfunctions.service import arns
 from stepbridge.stepfunctions.service.execution_operations import ExecutionOperations
 
 # "idempotent responses for the last 10 client tokens … valid for up to 15 minutes": API_RedriveExecution
@@ -16,7 +17,8 @@ class RedriveOperations(ExecutionOperations):
     async def redrive_execution(self, caller: Caller, request: Members) -> Members:
         row, token = self._execution(request["executionArn"]), request.get("clientToken")
         if row["map_run"] is not None:
-            raise AwsError("ValidationException", "Labeled Execution ARNs are not supported for this API")
+            message = "Labeled Execution ARNs are not supported for this API"
+            raise arns.not_valid(message, "API_DOES_NOT_SUPPORT_LABELED_ARNS")
         earlier = self._store.query_one(
             "SELECT redriven FROM redrives WHERE execution = ? AND token = ? AND redriven > ?",
             (row["id"], token, self._clock.now() - _TOKEN_SECONDS),

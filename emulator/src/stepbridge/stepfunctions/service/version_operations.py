@@ -94,14 +94,11 @@ class VersionOperations(Core):
     async def update_state_machine_alias(self, caller: Caller, request: Members) -> Members:
         row = self._alias(request["stateMachineAliasArn"])
         if "description" not in request and "routingConfiguration" not in request:
-            raise AwsError(
-                "ValidationException", "At least one of description or routingConfiguration must be specified"
-            )
+            message = "At least one of description or routingConfiguration must be specified"
+            raise arns.not_valid(message, "MISSING_REQUIRED_PARAMETER")
         routing = request.get("routingConfiguration", json.loads(row["routing"]))
         if self._check_routing(routing).arn != row["machine"]:
-            raise AwsError(
-                "ValidationException", "Routing configuration must contain versions of the alias's state machine."
-            )
+            raise _invalid_routing("must contain versions of the alias's state machine.")
         now = self._clock.now()
         self._versions.change_alias(row["arn"], request.get("description", row["description"]), routing, now)
         await self._store.committed()
@@ -197,7 +194,7 @@ def _leads_to(alias: Row, version: int | None) -> bool:
 
 
 def _invalid_routing(problem: str) -> AwsError:
-    return AwsError("ValidationException", f"Routing configuration {problem}")
+    return arns.not_valid(f"Routing configuration {problem}", "INVALID_ROUTING_CONFIGURATION")
 
 
 def _over_quota(message: str) -> AwsError:
