@@ -58,8 +58,8 @@ def files(stepbridge: EmulatorProcess, tmp_path: Path) -> dict[str, str]:
         UpdateThingShadow=["thing/https-thing", "thing/https-thing/named"],
         GetThingShadow=["thing/https-thing", "thing/https-thing/named"],
         DeleteThingShadow="thing/https-thing",
-        ListNamedShadowsForThing="thing/https-thing",
     )
+    policy["Statement"].append({"Effect": "Allow", "Action": "iot:ListNamedShadowsForThing", "Resource": "*"})
     return create_device(stepbridge, tmp_path, policy)
 
 
@@ -136,6 +136,13 @@ def test_shadows(client: Client) -> None:
         client.send("POST", "/topics/$aws/things/https-thing/shadow/update?qos=1", json.dumps(state).encode())[0] == 200
     )
     assert client.send("GET", "/things/https-thing/shadow")[1]["version"] == 2
+
+
+def test_a_list_of_shadows_is_allowed_on_all_resources_or_none(stepbridge: EmulatorProcess, tmp_path: Path) -> None:
+    policy = allow(stepbridge, ListNamedShadowsForThing="thing/https-thing")
+    client = Client(stepbridge, create_device(stepbridge, tmp_path, policy))
+    assert client.send("GET", "/api/things/shadow/ListNamedShadowsForThing/https-thing")[0] == 403
+    client.close()
 
 
 @pytest.mark.parametrize(

@@ -126,9 +126,10 @@ def _needs(operation: str, members: Members) -> list[tuple[str, str]]:
             return [("iot:Publish", topic), *retain]
         case "GetRetainedMessage":
             return [("iot:GetRetainedMessage", f"topic/{members['topic']}")]
-        case "GetThingShadow" | "UpdateThingShadow" | "DeleteThingShadow" | "ListNamedShadowsForThing":
+        case "GetThingShadow" | "UpdateThingShadow" | "DeleteThingShadow":
             shadow = f"/{members['shadowName']}" if "shadowName" in members else ""
             return [(f"iot:{operation}", f"thing/{members['thingName']}{shadow}")]
         case "DeleteConnection":
             return [("iot:DeleteConnection", f"client/{members['clientId']}")]
+    # ListNamedShadowsForThing and ListRetainedMessages: "All".
     return [(f"iot:{operation}", "*")]
