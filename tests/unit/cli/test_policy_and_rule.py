@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from stepbridge.cli.application import main
+from stepbridge.iot.certificates import CertificateAuthority
 
 CONFORMANCE = Path(
     os.environ.get("STEPBRIDGE_CONFORMANCE", Path(__file__).parents[3].parent / "shared" / "conformance")
@@ -130,6 +131,7 @@ def test_failed_rule_cases_are_told_with_expected_and_observed(stepbridge: Stepb
         ),
         (["--thing", "t"], 0, "is allowed by"),
         (["--client-id", "other", "--thing", "t"], 1, "${iot:Connection.Thing.ThingName} has no value here"),
+        (["--client-id", "other", "--thing", "t", "--exclusive"], 0, "is allowed by"),
         ([], 1, "${iot:Connection.Thing.ThingName} has no value here"),
     ],
 )
@@ -152,6 +154,17 @@ def test_explain_with_conditions_and_several_policies(stepbridge: Stepbridge) ->
     result = stepbridge("policy", "explain", *question, "--persistent")
     assert result.status == 1
     assert "iot:ConnectAttributes [LastWill] is not fulfilled (PersistentConnect, LastWill)" in result.stdout
+
+
+def test_explain_with_a_certificate(stepbridge: Stepbridge) -> None:
+    Path("mine.json").write_text(json.dumps(policy("iot:Publish", "topic/${iot:Certificate.Subject.CommonName}")))
+    question = ["policy", "explain", "--policy", "mine.json", "--action", "iot:Publish", "--resource"]
+    Path("device.pem").write_text(CertificateAuthority(Path("ca")).issue_keys().certificate)
+    assert stepbridge(*question, "topic/AWS IoT Certificate", "--certificate", "device.pem").status == 0
+    assert "CommonName} has no value here" in stepbridge(*question, "topic/x").stdout
+    result = stepbridge(*question, "topic/x", "--certificate", "mine.json")
+    assert result.status == 1
+    assert "mine.json is not a certificate: there is no PEM certificate in it." in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -212,7 +225,7 @@ EXPLAIN = ["policy", "explain", "--policy", "policy.json", "--action", "a", "--r
         (
             [*EXPLAIN, "--attribute", "a=b"],
             1,
-            "A thing's type and attributes need its name: --thing NAME.",
+            "A thing's type and attributes, and --exclusive, need its name: --thing NAME.",
         ),
         (
             [*EXPLAIN, "--thing", "t", "--attribute", "a"],

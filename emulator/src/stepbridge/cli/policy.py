@@ -77,6 +77,12 @@ def explain_policy(
     attribute: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="An attribute of the thing; may be repeated.")
     ] = None,
+    exclusive: Annotated[
+        bool, typer.Option("--exclusive", help="The certificate is attached to the thing exclusively.")
+    ] = False,
+    certificate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The client's certificate, in PEM.  - is stdin.")
+    ] = None,
     source_ip: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where the client connects from.")] = None,
     persistent: Annotated[
         bool, typer.Option("--persistent", help="For iot:Connect: CONNECT asks for a persistent session.")
@@ -106,8 +112,10 @@ def explain_policy(
         _check(file, name, document)
     if not resource.startswith("arn:") and resource != "*":
         resource = f"arn:aws:iot:{region}:{account}:{resource}"
-    facts = _thing(thing, thing_type, attribute or [])
+    facts = _thing(thing, thing_type, attribute or [], exclusive=exclusive)
     context: dict[str, Any] = {"source_ip": source_ip}
+    if certificate is not None:
+        context["certificate"] = _certificate(certificate)
     if action.lower() == "iot:connect":
         context["connect_attributes"] = ["PersistentConnect"] * persistent + ["LastWill"] * (last_will is not None)
         context["last_will_topic"] = last_will
@@ -136,12 +144,24 @@ def _check(file: Path, name: str, document: str) -> None:
         raise CommandError(f"AWS refuses the policy in {file}: {error}.") from None
 
 
-def _thing(name: str | None, type_name: str | None, attributes: list[str]) -> dict[str, Any] | None:
+def _certificate(file: Path) -> dict[str, Any]:
+    """What policy variables know of a certificate, as in a file of cases.  Raises CommandError."""
+    from stepbridge.iot.certificates import certificate_der
+    from stepbridge.iot.registry.certificate_facts import parse_certificate
+
+    try:
+        facts = parse_certificate(certificate_der(read_text(file, "The certificate"))).facts
+    except ValueError as error:
+        raise CommandError(f"{file} is not a certificate: {error}.") from None
+    return {**facts.names, "SerialNumber": facts.serial_number}
+
+
+def _thing(name: str | None, type_name: str | None, attributes: list[str], *, exclusive: bool) -> dict[str, Any] | None:
     if name is None:
-        if type_name is not None or attributes:
-            raise CommandError("A thing's type and attributes need its name: --thing NAME.")
+        if type_name is not None or attributes or exclusive:
+            raise CommandError("A thing's type and attributes, and --exclusive, need its name: --thing NAME.")
         return None
     pairs = dict(attribute.partition("=")[::2] for attribute in attributes if "=" in attribute)
     if len(pairs) != len(attributes):
         raise CommandError("An attribute is written NAME=VALUE, and each NAME once.")
-    return {"name": name, "attached": True, "type": type_name, "attributes": pairs}
+    return {"name": name, "attached": True, "exclusive": exclusive, "type": type_name, "attributes": pairs}
