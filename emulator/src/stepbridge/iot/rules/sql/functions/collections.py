@@ -60,7 +60,8 @@ def decode(frame: Frame, value: Value, scheme: Value, *descriptor: Value) -> Val
     if scheme != "base64" or descriptor:
         return UNDEFINED
     try:
-        data = base64.b64decode(text, validate=True)
+        padding = "" if "=" in text else "=" * (-len(text) % 4)  # Java's decoder does without
+        data = base64.b64decode(text + padding, validate=True)
         decoded = data.decode()
     except (binascii.Error, ValueError):
         return None
