@@ -30,6 +30,7 @@ def _refused(rules: Rules, payload: dict[str, Any]) -> AwsError:
     [
         ({"sql": "SELECT"}, "SqlParseException", "expected an expression but found the end (line 1, column 7)"),
         ({"sql": f"SELECT '{'x' * 262_144}' FROM 'a'"}, "InvalidRequestException", "A rule has at most 262144 bytes"),
+        ({"sql": "SELECT \ud800 FROM 'a'"}, "SqlParseException", "has no meaning here (line 1, column 8)"),
         ({"sql": "SELECT f() FROM 'a'"}, "SqlParseException", "there is no function f (line 1, column 8)"),
         (
             {"sql": "SELECT length(a) FROM 'a'", "awsIotSqlVersion": "2015-10-08"},

@@ -112,7 +112,7 @@ class TopicRuleService(Service):
         return {}
 
     async def _put(self, name: str, payload: Members) -> None:
-        if len(json.dumps(payload, ensure_ascii=False).encode()) > MAX_RULE_SIZE:
+        if len(json.dumps(payload, ensure_ascii=False).encode(errors="replace")) > MAX_RULE_SIZE:
             raise AwsError("InvalidRequestException", f"A rule has at most {MAX_RULE_SIZE} bytes")
         try:
             rule = Rule(name, payload, self._clock.now())
