@@ -156,3 +156,23 @@ def test_created_changed_deleted(
         assert summary["StackStatus"] == "DELETE_COMPLETE", summary
 
     bench(scenario)
+
+
+@pytest.mark.parametrize(
+    ("type_name", "properties", "reason"),
+    [
+        ("AWS::SQS::Queue", {"DelaySeconds": "soon"}, "Invalid value for the parameter DelaySeconds."),
+        ("AWS::SQS::Queue", {"DelaySeconds": 901}, "Invalid value for the parameter DelaySeconds."),
+        ("AWS::SQS::Queue", {"MaximumMessageSize": 1023}, "Invalid value for the parameter MaximumMessageSize."),
+        ("AWS::S3::Bucket", {"BucketName": "BAD_name"}, "The specified bucket is not valid."),
+        ("AWS::S3::Bucket", {"BucketName": "192.168.5.4"}, "The specified bucket is not valid."),
+    ],
+)
+def test_what_the_service_refuses(bench: Run, type_name: str, properties: dict[str, Any], reason: str) -> None:
+    async def scenario(one: Bench) -> None:
+        resources = {"It": {"Type": type_name, "Properties": properties}}
+        assert await one.create("s", resources) == "ROLLBACK_COMPLETE"
+        failed = [event for event in await one.events("s") if event[1] == "CREATE_FAILED"]
+        assert reason in str(failed[0][2])
+
+    bench(scenario)

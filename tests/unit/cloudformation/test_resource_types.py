@@ -54,6 +54,11 @@ def test_every_property_is_in_the_model_of_its_service(name: str, resource_type:
         ("AWS::StepFunctions::StateMachine", {"RoleArn": "r"}, ["#: exactly one of [Definition, "]),
         ("AWS::IoT::Certificate", {"Status": "ACTIVE"}, ["#: one of [CertificateSigningRequest] and "]),
         ("AWS::SQS::Queue", {"Tags": [{"Key": "a"}]}, ["#/Tags/0: a tag has the keys [Key] and [Value]"]),
+        (
+            "AWS::DynamoDB::Table",
+            {"KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}]},
+            ["#: required key [AttributeDefinitions] not found"],
+        ),
         ("AWS::SSM::Parameter", {"Type": "SecureString", "Value": "v"}, ["#/Type: #: SecureString is not a valid"]),
     ],
 )

@@ -16,6 +16,16 @@ _ITEM_OPERATIONS = (
     *("get_item", "put_item", "update_item", "delete_item", "query", "scan"),
     *("batch_get_item", "batch_write_item", "transact_write_items"),
 )
+_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+_ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+", re.ASCII)
+_QUEUE_NUMBERS = {
+    "DelaySeconds": (0, 900),
+    "KmsDataKeyReusePeriodSeconds": (60, 86_400),
+    "MaximumMessageSize": (1024, 1_048_576),
+    "MessageRetentionPeriod": (60, 1_209_600),
+    "ReceiveMessageWaitTimeSeconds": (0, 20),
+    "VisibilityTimeout": (0, 43_200),
+}
 _SECRET_NAME = re.compile(r"[\w/+=.@!-]+", re.ASCII)
 
 
@@ -23,8 +33,8 @@ def correct(service: str, account: str) -> None:
     """Correct moto's `service`, named as moto names it, for `account`."""
     if service == "s3":
         evaluate_conditions_of_bucket_policies(account)
-    if service in _CORRECTIONS:
-        _CORRECTIONS[service]()
+    for make in _CORRECTIONS.get(service, ()):
+        make()
 
 
 def _encrypt_buckets() -> None:
@@ -175,10 +185,45 @@ def _take_policies_of_any_version() -> None:
     IAMBackend.create_policy_version = strict(IAMBackend.create_policy_version, 1)  # type: ignore[method-assign]
 
 
-_CORRECTIONS = {
-    "dynamodb": _read_items_as_dynamodb,
-    "iam": _take_policies_of_any_version,
-    "s3": _encrypt_buckets,
-    "secretsmanager": _check_secret_names,
-    "sns": _refuse_messages_as_sns,
+def _check_bucket_names() -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
+    from moto.s3.exceptions import InvalidBucketName
+    from moto.s3.models import S3Backend
+
+    create = S3Backend.create_bucket
+
+    @wraps(create)
+    def create_bucket(backend: Any, bucket_name: str, *arguments: Any, **named: Any) -> Any:
+        if not _BUCKET_NAME.fullmatch(bucket_name) or ".." in bucket_name or _ADDRESS.fullmatch(bucket_name):
+            raise InvalidBucketName
+        return create(backend, bucket_name, *arguments, **named)
+
+    S3Backend.create_bucket = create_bucket  # type: ignore[method-assign, assignment]
+
+
+def _check_queue_attributes() -> None:
+    """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html"""
+    from moto.sqs.exceptions import InvalidAttributeValue
+    from moto.sqs.models import Queue
+
+    set_attributes = Queue._set_attributes
+
+    @wraps(set_attributes)
+    def checked(queue: Any, attributes: dict[str, Any], now: float | None = None) -> None:
+        for name, (least, most) in _QUEUE_NUMBERS.items():
+            value = str(attributes.get(name, least))
+            if not value.isdecimal() or not least <= int(value) <= most:
+                raise InvalidAttributeValue(name)
+        set_attributes(queue, attributes, now)
+
+    Queue._set_attributes = checked  # type: ignore[method-assign, assignment]
+
+
+_CORRECTIONS: dict[str, tuple[Callable[[], None], ...]] = {
+    "dynamodb": (_read_items_as_dynamodb,),
+    "iam": (_take_policies_of_any_version,),
+    "s3": (_encrypt_buckets, _check_bucket_names),
+    "secretsmanager": (_check_secret_names,),
+    "sns": (_refuse_messages_as_sns,),
+    "sqs": (_check_queue_attributes,),
 }

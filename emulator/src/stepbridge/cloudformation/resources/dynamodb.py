@@ -34,6 +34,8 @@ class Table(ResourceType):
             if "StreamEnabled" in stream:
                 yield "#/StreamSpecification: extraneous key [StreamEnabled] is not permitted"
         yield from super().check(properties)
+        if "AttributeDefinitions" not in properties:  # of the keys at least
+            yield "#: required key [AttributeDefinitions] not found"
 
     async def create(self, properties: Properties) -> Made:
         members = {"TableName": self.generated_name(255), **self.members(properties, without=self._APART)}
