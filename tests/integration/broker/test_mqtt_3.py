@@ -1,9 +1,11 @@
 """MQTT 3.1.1 over mutual TLS: who gets in, and what becomes of messages."""
 
+import socket
 import ssl
 from typing import Any
 
 import pytest
+from tests.integration.broker.conftest import Raw
 
 from stepbridge.iot.mqtt import packets as p
 
@@ -74,6 +76,18 @@ def test_refused_certificates(world: Any, kind: str, expected: str, maximum: ssl
     assert answer is None
     assert expected in world.told("connect-refused")
     assert world.registry.asked == []
+
+
+@pytest.mark.parametrize("name", ["localhost", "broker.example.test", None])
+def test_the_policy_learns_by_which_name_the_client_has_found_us(world: Any, name: str | None) -> None:
+    context = world.tls(world.device)
+    context.check_hostname = False
+    with socket.create_connection(("127.0.0.1", world.port), timeout=10) as plain:
+        raw = Raw(context.wrap_socket(plain, server_hostname=name), p.MQTT_3_1_1)
+        assert raw.connect("x") == p.Connack(0)
+        raw.close()
+    connection, action, _ = next(each for each in world.registry.asked if each[0].client_id == "x")
+    assert (action, connection.domain_name) == ("iot:Connect", name)
 
 
 def test_connect_outside_the_policy(world: Any) -> None:

@@ -240,6 +240,17 @@ def test_certificate_variables(run: Run) -> None:
     run(scenario)
 
 
+def test_a_policy_may_ask_for_the_domain_name(run: Run) -> None:
+    async def scenario(client: RegistryClient) -> None:
+        condition = {"StringEquals": {"iot:DomainName": "a.example.test"}}
+        principal = await device(client, policy(("Allow", "iot:Publish", "topic/a"), Condition=condition))
+        for name, allowed in (("a.example.test", True), ("b.example.test", False), (None, False)):
+            connection = Connection(principal, "x", "127.0.0.1", domain_name=name)
+            assert client.access.decide(connection, "iot:Publish", "topic/a").allowed is allowed
+
+    run(scenario)
+
+
 def test_the_thing_that_a_certificate_is_attached_to_exclusively(run: Run) -> None:
     async def scenario(client: RegistryClient) -> None:
         only = await device(client, policy(("Allow", "iot:Connect", "*")), "only", thingPrincipalType="EXCLUSIVE_THING")

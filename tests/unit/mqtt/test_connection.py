@@ -139,7 +139,7 @@ class Bench:
         )
         self.session, self.wire = core.session, Wire()
         self.connection = DeviceConnection(gateway)
-        self.connection.begin(self.wire, "127.0.0.1", "principal")
+        self.connection.begin(self.wire, "127.0.0.1", "principal", None)
 
     async def connect(self) -> "Bench":
         self.send(p.Connect("x"))

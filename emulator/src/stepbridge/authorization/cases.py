@@ -19,6 +19,7 @@ from stepbridge.case_form import form_fault
 _THING = {"name": str, "attached": (bool, None), "exclusive": (bool, None), "type": (str, None)}
 _CONTEXT = {
     "source_ip": (str, None),
+    "domain_name": (str, None),
     "connect_attributes": ([str], None),
     "last_will_topic": (str, None),
     "certificate": (dict, None),
@@ -150,6 +151,7 @@ def _context(client_id: str | None, thing: dict[str, Any] | None, context: dict[
     return device_context(
         client_id=client_id,
         source_ip=context.get("source_ip"),
+        domain_name=context.get("domain_name"),
         thing=facts,
         certificate=_certificate(context.get("certificate")),
         connect_attributes=context.get("connect_attributes"),

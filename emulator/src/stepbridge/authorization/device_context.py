@@ -42,6 +42,7 @@ def device_context(
     *,
     client_id: str | None,
     source_ip: str | None = None,
+    domain_name: str | None = None,
     thing: ThingFacts | None = None,
     certificate: CertificateFacts | None = None,
     connect_attributes: Sequence[str] | None = None,
@@ -59,6 +60,8 @@ def device_context(
         values["iot:ClientId"] = (client_id,)
     if source_ip is not None:
         values["aws:SourceIp"] = (source_ip,)
+    if domain_name is not None:
+        values["iot:DomainName"] = (domain_name,)
     if thing is not None:
         values["iot:Connection.Thing.ThingName"] = (thing.name,)
         if thing.type_name is not None:

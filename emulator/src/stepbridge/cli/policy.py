@@ -84,6 +84,9 @@ def explain_policy(
         Path | None, typer.Option(metavar="FILE", help="The client's certificate, in PEM.  - is stdin.")
     ] = None,
     source_ip: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where the client connects from.")] = None,
+    domain_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The name of the endpoint that the client connects to.")
+    ] = None,
     persistent: Annotated[
         bool, typer.Option("--persistent", help="For iot:Connect: CONNECT asks for a persistent session.")
     ] = False,
@@ -113,7 +116,7 @@ def explain_policy(
     if not resource.startswith("arn:") and resource != "*":
         resource = f"arn:aws:iot:{region}:{account}:{resource}"
     facts = _thing(thing, thing_type, attribute or [], exclusive=exclusive)
-    context: dict[str, Any] = {"source_ip": source_ip}
+    context: dict[str, Any] = {"source_ip": source_ip, "domain_name": domain_name}
     if certificate is not None:
         context["certificate"] = _certificate(certificate)
     if action.lower() == "iot:connect":

@@ -32,6 +32,7 @@ class Connection:
     persistent: bool = False  # CONNECT with clean session 0, or a session expiry above 0: iot:ConnectAttributes
     last_will_topic: str | None = None
     signed: bool = False  # by IAM credentials; `principal` is the access key then
+    domain_name: str | None = None  # the name of ours that the client asked for in the TLS handshake
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ class DeviceApi:
         admission = self._access.admit(visitor.certificate_der)
         if admission.principal is None:
             raise self._forbidden(name, f"{visitor.address} is refused: {admission.reason}")
-        connection = Connection(admission.principal, None, visitor.address)
+        connection = Connection(admission.principal, None, visitor.address, domain_name=visitor.server_name)
         for action, resource in _needs(name, members):
             decision = self._access.decide(connection, action, resource)
             if not decision.allowed:

@@ -44,6 +44,7 @@ class DeviceConnection:
         "_gateway",
         "_last_activity",
         "_pings",
+        "_server_name",
         "_session",
         "_settling",
         "_signed",
@@ -77,6 +78,7 @@ class DeviceConnection:
         self._busy = False  # output waits for the end of this turn of the loop
         self._unwritten = 0  # bytes of payload in that output
         self._clean_farewell = False
+        self._server_name: str | None = None
         self._signed = False
         self._client_events: Client | None = None  # whom lifecycle events tell of, once it is connected
         self.address = ""
@@ -90,11 +92,14 @@ class DeviceConnection:
 
     # From the socket: see Application
 
-    def begin(self, transport: Transport, address: str, principal: str, *, signed: bool = False) -> None:
-        """A client that has proven to be `principal` speaks MQTT from here on."""
+    def begin(
+        self, transport: Transport, address: str, principal: str, server_name: str | None, *, signed: bool = False
+    ) -> None:
+        """A client that has proven to be `principal`, and found us by `server_name`, speaks MQTT from here on."""
         self._transport = transport
         self.address = address
         self.principal = principal
+        self._server_name = server_name
         self._signed = signed
         transport.set_write_buffer(_WRITE_BUFFER)
         self._gateway.add(self)
@@ -218,6 +223,7 @@ class DeviceConnection:
             persistent=event.session_expiry > 0 or not event.clean_start,
             last_will_topic=None if event.will is None else event.will.topic,
             signed=self._signed,
+            domain_name=self._server_name,
         )
         decision = self._gateway.access.decide(self.identity, "iot:Connect", f"client/{client_id}")
         if not decision.allowed:

@@ -83,7 +83,7 @@ class Entrance:
         if end >= 0 and b"\r\nupgrade:" in first[:end].lower():
             self._begin_websocket(first)
         else:
-            visitor = Visitor(self._address, self._certificate)
+            visitor = Visitor(self._address, self._certificate, self._transport.server_name)
             connection = HttpsConnection(self._gateway, self._transport, visitor, self._gateway.answer_http)
             self._hand_over(connection)
             connection.received(first)
@@ -124,7 +124,7 @@ class Entrance:
         connection = DeviceConnection(self._gateway)
         through = WebSocketConnection(self._gateway.clock, self._transport, connection)
         self._hand_over(through)
-        connection.begin(through, self._address, principal, signed=signed)
+        connection.begin(through, self._address, principal, self._transport.server_name, signed=signed)
         if rest:
             through.received(rest)
 
@@ -146,7 +146,7 @@ class Entrance:
             return False
         connection = DeviceConnection(self._gateway)
         self._hand_over(connection)
-        connection.begin(self._transport, self._address, admission.principal)
+        connection.begin(self._transport, self._address, admission.principal, self._transport.server_name)
         return True
 
     def _websocket_principal(self, request: websocket.UpgradeRequest) -> tuple[str, bool]:

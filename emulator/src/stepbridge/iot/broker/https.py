@@ -27,10 +27,11 @@ _CONNECTION_HEADERS = frozenset({"content-length", "connection", "transfer-encod
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who sends a request: from where, and the certificate that TLS has proven, if there is one."""
+    """Who sends a request: from where, the certificate that TLS has proven, and the name it found us by, if any."""
 
     address: str
     certificate_der: bytes | None
+    server_name: str | None = None
 
 
 AnswerHttp = Callable[[HttpRequest, Visitor], Awaitable[HttpResponse]]

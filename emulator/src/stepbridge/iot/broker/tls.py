@@ -15,6 +15,16 @@ _CHUNK = 16 * 1024  # a TLS record
 _HANDSHAKE_CHUNK = 512  # a device's certificate comes once, its small packets after that
 
 
+class NamedTls(ssl.SSLObject):
+    """A server's end of TLS that remembers which name the client asked for (RFC 6066 section 3)."""
+
+    server_name: str | None = None
+
+    def remember(self, name: str | None, context: ssl.SSLContext) -> None:
+        """The `sni_callback` of a context, which comes in the middle of the handshake."""
+        self.server_name = name
+
+
 class Transport(Protocol):
     """What carries a protocol's bytes to the client."""
 
@@ -153,6 +163,11 @@ class TlsConnection(asyncio.Protocol):
     def alpn(self) -> str | None:
         """The protocol that the client and we have agreed upon (RFC 7301), once the handshake is done."""
         return self._tls.selected_alpn_protocol()
+
+    @property
+    def server_name(self) -> str | None:
+        """The name by which the client has found us, once the handshake is done; None if it has not said any."""
+        return self._tls.server_name if isinstance(self._tls, NamedTls) else None
 
     def write(self, data: bytes) -> None:
         """Encrypt and send."""

@@ -11,6 +11,8 @@ No certificate at all passes the handshake (`CERT_OPTIONAL`) and is refused righ
 
 import ssl
 
+from stepbridge.iot.broker.tls import NamedTls
+
 ALPN_MQTT = "x-amzn-mqtt-ca"
 ALPN_HTTPS = "x-amzn-http-ca"
 ALPN_WEBSOCKET = "http/1.1"
@@ -22,6 +24,8 @@ def prepare(context: ssl.SSLContext) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_OPTIONAL
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.sslobject_class = NamedTls
+    context.sni_callback = NamedTls.remember  # type: ignore[assignment]
     context.set_alpn_protocols([ALPN_MQTT, ALPN_HTTPS, ALPN_WEBSOCKET])
 
 

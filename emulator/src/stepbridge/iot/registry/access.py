@@ -149,6 +149,7 @@ class RegistryAccess(Access):
         return device_context(
             client_id=connection.client_id,
             source_ip=connection.source_ip,
+            domain_name=connection.domain_name,
             thing=self._thing(connection),
             certificate=self._certificate(connection.principal) if with_certificate else None,
             connect_attributes=attributes,
