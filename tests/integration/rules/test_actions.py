@@ -129,6 +129,7 @@ def test_dynamodb(moto: MotoBackend) -> None:
         await world.publish({"at": 7, "op": "DELETE"})
         assert "Item" not in await call("dynamodb", "GetItem", TableName="one", Key=key)
         await world.publish({"at": 7, "op": "MERGE"})
+        await world.publish({"at": "noon", "op": "UPDATE"})
 
         await world.service.delete_topic_rule(world.caller, {"ruleName": "r"})
         v2 = {"dynamoDBv2": {"roleArn": ROLE, "putItem": {"tableName": "many"}}}
@@ -138,7 +139,11 @@ def test_dynamodb(moto: MotoBackend) -> None:
         assert item == {**key, "n": {"M": {"deep": {"N": "1"}}}}
         await world.publish({"n": 1})  # without the range key
 
-    merge, missing = run(moto, test).failures()
+    merge, noon, missing = run(moto, test).failures()
+    assert (
+        "The parameter cannot be converted to a numeric value: noon (Service: AmazonDynamoDBv2; Status Code: 400"
+        in noon
+    )
     assert "the operation is 'MERGE', and not one of INSERT, UPDATE, DELETE" in merge
     assert "ValidationException" in missing
 

@@ -1,12 +1,15 @@
 """dynamoDB and dynamoDBv2: the output as a column, or as columns, of an item."""
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from stepbridge.api.errors import AwsError
 from stepbridge.iot.rules.actions.base import Action, ActionError, Delivery, Members, TemplateCompiler
 from stepbridge.iot.rules.sql import UNDEFINED, Template
 
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _OPERATIONS = {"INSERT": "PutItem", "UPDATE": "UpdateItem", "DELETE": "DeleteItem"}
 
 
@@ -44,7 +47,7 @@ class DynamoDbAction(Action):
         self._operation = self.optional_template("operation")
 
     async def run(self, delivery: Delivery) -> Mapping[str, str]:
-        """Raises ActionError for an operation there is not."""
+        """Raises ActionError for an operation there is not, AwsError for a key that is not of its type."""
         table = await delivery.text(self.target)
         written = "INSERT" if self._operation is None else await delivery.text(self._operation)
         operation = _OPERATIONS.get(written.upper())
@@ -71,7 +74,11 @@ class DynamoDbAction(Action):
 
     async def _key(self, delivery: Delivery, field: Template, value: Template, key_type: str) -> dict[str, Any]:
         kind = "N" if self.members.get(key_type, "STRING") == "NUMBER" else "S"
-        return {await delivery.text(field): {kind: await delivery.text(value)}}
+        text = await delivery.text(value)
+        if kind == "N" and _NUMBER.fullmatch(text) is None:  # moto fails at this where DynamoDB says so
+            message = f"The parameter cannot be converted to a numeric value: {text}"
+            raise AwsError("ValidationException", message, status=400)
+        return {await delivery.text(field): {kind: text}}
 
     def details(self) -> str:
         """The table and the keys."""
