@@ -145,14 +145,16 @@ class Fields:
         return tuple(value for value in values if isinstance(value, str))
 
     def integer(self, name: str, default: Any, least: int, most: int | None = None) -> Any:
-        return self._ranged(name, self.members.get(name, default), default, least, most, whole=True)
+        if name not in self.members:
+            return default
+        return self._ranged(name, self.members[name], default, least, most, whole=True)
 
     def decimal(self, name: str, default: Any, least: float, most: float | None = None) -> Any:
-        return self._ranged(name, self.members.get(name, default), default, least, most, whole=False)
+        if name not in self.members:
+            return default
+        return self._ranged(name, self.members[name], default, least, most, whole=False)
 
     def _ranged(self, name: str, value: Json, default: Any, least: float, most: float | None, *, whole: bool) -> Any:
-        if value is default:
-            return default
         if not is_number(value) or (whole and not isinstance(value, int)):
             self.error(f"Expected value of type {'Integer' if whole else 'Float'}", name)
         elif value < least:

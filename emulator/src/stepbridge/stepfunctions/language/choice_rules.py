@@ -79,6 +79,8 @@ def _rule(rule: Fields, *, nested: bool) -> Condition:
 
 def _comparison(rule: Fields) -> Condition:
     variable = rule.path("Variable")
+    if rule.members.get("Variable", "") is None:
+        rule.error("Value must be a valid JSONPath.", "Variable")
     operators = [name for name in _ANY_OPERATOR if name in rule.members]
     if len(operators) != 1:
         words = "There should only be one of" if operators else "This object should have only one of"
