@@ -364,14 +364,6 @@ def test_an_activity_that_is_not_there() -> None:
     assert step.history[-1].details["cause"].endswith(f"The activity {resource} does not exist.")
 
 
-def test_a_call_that_could_not_be_made() -> None:
-    execution = execute(machine(CALLBACK))
-    task = invoked(execution).task_id
-    execution.send(TaskStarted(task))
-    execution.send(TaskFailed(task, "Lambda.ResourceNotFoundException", "no", before_submit=True))
-    assert execution.types[-2:] == ["TaskSubmitFailed", "ExecutionFailed"]
-
-
 def test_a_result_that_is_too_large() -> None:
     state = {**FUNCTION, "Catch": [{"ErrorEquals": ["States.DataLimitExceeded"], "Next": "Caught"}]}
     execution = execute(machine(state, Caught={"Type": "Succeed"}))

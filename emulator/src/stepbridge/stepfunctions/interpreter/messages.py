@@ -46,9 +46,6 @@ class TaskFailed:
     task_id: int
     error: str | None
     cause: str | None
-    before_submit: bool = (
-        False  # the call itself failed to be made (history: TaskSubmitFailed, LambdaFunctionStartFailed …)
-    )
 
 
 @dataclass(frozen=True, slots=True)

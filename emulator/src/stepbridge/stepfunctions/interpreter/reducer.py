@@ -98,9 +98,8 @@ def _task_event(run: Run, branch: Branch, task: OnTask, event: Event) -> None:
             tasks.submitted(run, branch, task, output)
         case TaskSucceeded(output=output):
             tasks.succeeded(run, branch, task, output)
-        case TaskFailed(error=error, cause=cause, before_submit=before_submit):
-            failure = Failure(error, cause, of_task=True)
-            tasks.failed(run, branch, task, failure, before_submit=before_submit)
+        case TaskFailed(error=error, cause=cause):
+            tasks.failed(run, branch, task, Failure(error, cause, of_task=True))
         case TaskHeartbeat():
             tasks.heartbeat(run, branch, task)
 

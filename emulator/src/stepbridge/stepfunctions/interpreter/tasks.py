@@ -141,16 +141,10 @@ def succeeded(run: Run, branch: Branch, task: OnTask, output: Json) -> None:
     run.guarded(branch, lambda step, at: step.leave_with_result(at, output))
 
 
-def failed(run: Run, branch: Branch, task: OnTask, failure: Failure, *, before_submit: bool = False) -> None:
+def failed(run: Run, branch: Branch, task: OnTask, failure: Failure) -> None:
     started(run, branch, task)
     _over(run, branch, task)
-    what = "Failed"
-    resource = _task(run, branch).resource
-    if before_submit and isinstance(resource, LambdaFunction):
-        what = "StartFailed"
-    elif before_submit and isinstance(resource, Integration) and resource.pattern is not None:
-        what = "SubmitFailed"
-    _note(run, branch, what, error=failure.error, cause=failure.cause)
+    _note(run, branch, "Failed", error=failure.error, cause=failure.cause)
     run.fail(branch, failure)
 
 

@@ -418,7 +418,7 @@ class ExecutionRunner:
                 self.complete(execution, task, {"output": output})
             event = TaskSubmitted(task, output) if waits else TaskSucceeded(task, output)
         except TaskError as error:
-            event = TaskFailed(task, error.error, error.cause, error.before_submit)
+            event = TaskFailed(task, error.error, error.cause)
         except RecursionError:
             event = TaskFailed(task, "States.Runtime", "The result of the task is nested too deeply to be read.")
         except Exception as error:  # a fault of ours must not leave the task hanging

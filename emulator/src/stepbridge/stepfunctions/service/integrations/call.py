@@ -49,16 +49,12 @@ class TaskCall:
 
 
 class TaskError(Exception):
-    """A call failed: `error` and `cause` are what Retry and Catch see.
+    """A call failed: `error` and `cause` are what Retry and Catch see."""
 
-    With `before_submit` the call could not be made at all, as when a parameter is missing.
-    """
-
-    def __init__(self, error: str, cause: str | None, *, before_submit: bool = False) -> None:
+    def __init__(self, error: str, cause: str | None) -> None:
         super().__init__(f"{error}: {cause}")
         self.error = error
         self.cause = cause
-        self.before_submit = before_submit
 
 
 class Integration(Protocol):
