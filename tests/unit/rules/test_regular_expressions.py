@@ -109,7 +109,14 @@ def test_what_is_found(pattern: str, text: str, found: str | None) -> None:
             "\\p{L",
             "[\\b]",
         ],
-        *["\\N{NO SUCH SIGN}", "(?i"],
+        *[
+            "\\N{NO SUCH SIGN}",
+            "(?i",
+            "(" * 9_000 + ")" * 9_000,
+            "[" * 9_000,
+            "a{99999999999999999999}",
+            f"a{{{'9' * 5000}}}",
+        ],
     ],
 )
 def test_what_is_no_pattern(pattern: str) -> None:

@@ -32,14 +32,13 @@ class UnsupportedPatternError(Exception):
 @lru_cache(maxsize=512)
 def compile_java(pattern: str) -> re.Pattern[str]:
     """`pattern`, ready to be searched for.  Raises InvalidPatternError and UnsupportedPatternError."""
-    translated = _Translation(pattern).translated
     try:
-        return re.compile(translated)
+        return re.compile(_Translation(pattern).translated)
     except re.error as error:
         if "look-behind" in str(error):
             raise UnsupportedPatternError("a look-behind of varying length") from error
         raise InvalidPatternError(str(error)) from error
-    except (RecursionError, OverflowError) as error:
+    except (RecursionError, OverflowError, ValueError) as error:  # deeper or longer than Python goes
         raise InvalidPatternError(str(error)) from error
 
 
@@ -71,8 +70,6 @@ _HEXADECIMAL = {
 }
 _OCTAL = re.compile(r"[0-3][0-7]{2}|[0-7]{1,2}")
 _FLAGS = frozenset("idmsux")
-
-
 _QUOTED = re.compile(r"\\Q(?P<text>.*?)(?:\\E|\Z)|\\.", re.DOTALL)
 
 
@@ -147,7 +144,7 @@ class _Translation:
     def _quantified(self, item: str) -> str:
         while True:
             self._skip_comments()
-            if self._peek() not in ("*", "+", "?", "{") or not self._peek():
+            if self._peek() not in ("*", "+", "?", "{"):
                 return item
             match = self._match(_QUANTIFIER)
             if match is None:
@@ -160,7 +157,7 @@ class _Translation:
                 raise InvalidPatternError(f"dangling meta character '{match[0][0]}'")
             # In a group of its own, for Python refuses to repeat what is repeated already, and some assertions.
             item = f"(?:{item}){match[0]}"
-            if not match[0].startswith("{") and self._peek() in ("*", "+", "?") and self._peek():
+            if not match[0].startswith("{") and self._peek() in ("*", "+", "?"):
                 raise InvalidPatternError(f"dangling meta character '{self._peek()}'")
 
     def _item(self) -> str:
