@@ -163,7 +163,7 @@ def _event(draw: Any, tasks: set[int], timers: set[int], runs: set[int], ready: 
             st.builds(ActivityStarted, task, st.none() | st.just("w")),
             st.builds(TaskSubmitted, task, _VALUES),
             st.builds(TaskSucceeded, task, _VALUES),
-            st.builds(TaskFailed, task, st.none() | _ERRORS, st.none() | st.just("c"), st.booleans()),
+            st.builds(TaskFailed, task, st.none() | _ERRORS, st.none() | st.just("c")),
             st.builds(TaskHeartbeat, task),
         ]
     if timers:
