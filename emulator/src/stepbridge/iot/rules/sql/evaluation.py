@@ -116,9 +116,9 @@ class Evaluation:
             size = len(json_text(value).encode(errors="replace"))
             if size > _MAX_VARIABLES:
                 raise Stop(Failed(f"the value of @{name} is longer than {_MAX_VARIABLES} bytes"))
-            self._size += size
-            if self._size > _MAX_VARIABLES:
+            if self._size + size > _MAX_VARIABLES:
                 raise Stop(Failed(f"the values of the variables are longer than {_MAX_VARIABLES} bytes together"))
+            self._size += size
             self.values[name] = value
         return self.values[name]
 

@@ -78,7 +78,8 @@ class Statement:
         """
         if self._called_too_often:
             return Failed(self._called_too_often)
-        evaluation.forget_variables()
+        if evaluation.values:
+            evaluation.forget_variables()
         frame = evaluation.begin("statement")
         try:
             if self._where is not None and (condition := self._where(frame)) is not True:
