@@ -17,16 +17,15 @@ jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
 def main() -> None:
     """Work until killed.  The environment is that of `stepbridge device create`."""
-    environment = os.environ
     # With a session that is kept, jobs that come while no worker is there wait for the next one.
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, environment["CLIENT_ID"], clean_session=False)
-    context = ssl.create_default_context(cafile=environment["CA_FILE"])
-    context.load_cert_chain(environment["DEVICE_CERT"], environment["PRIVATE_KEY"])
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, os.environ["CLIENT_ID"], clean_session=False)
+    context = ssl.create_default_context(cafile=os.environ["CA_FILE"])
+    context.load_cert_chain(os.environ["DEVICE_CERT"], os.environ["PRIVATE_KEY"])
     client.tls_set_context(context)
     client.on_connect = subscribe
     client.on_subscribe = lambda *_: print("Waiting for jobs", flush=True)
     client.on_message = lambda _client, _data, message: jobs.put(json.loads(message.payload))
-    client.connect(environment["ENDPOINT"], int(environment["PORT"]))
+    client.connect(os.environ["ENDPOINT"], int(os.environ["PORT"]))
     client.loop_start()
     while True:
         work(client, jobs.get())

@@ -124,7 +124,8 @@ def test_what_cannot_be_done_is_one_sentence(
         (["up", "--host", "192.0.2.1"], "--host: '192.0.2.1' is no address that this machine can listen on"),
         (["up", "--mqtt-host", "a..b"], "--mqtt-host: 'a..b' is no address that this machine can listen on"),
         (["up", "--hostname", "two words"], "--hostname: 'two words' is not a host's name"),
-        (["up", "--region", "moon"], "--region: 'moon' is not a region's name"),
+        (["up", "--region", "moon"], "--region: 'moon' is not a region of the partition aws"),
+        (["up", "--region", "us-gov-west-1"], "--region: 'us-gov-west-1' is not a region of the partition aws"),
     ],
 )
 def test_a_mistake_in_the_command_is_told_as_such(stepbridge: Stepbridge, arguments: list[str], text: str) -> None:

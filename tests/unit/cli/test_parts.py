@@ -162,6 +162,15 @@ def test_a_child_that_ends_early_is_told_with_its_last_line(tmp_path: Path) -> N
         process.await_condition(lambda: False, 10)
 
 
+def test_a_child_that_is_not_ready_in_time_is_told_with_its_last_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import time; print('trying', flush=True); time.sleep(100)"]
+    log = tmp_path / "log"
+    with Process("worker", command, dict(os.environ), log) as process:
+        process.await_condition(lambda: "trying" in log.read_text(), 20)
+        with pytest.raises(CommandError, match="The worker was not ready after 0 seconds: trying"):
+            process.await_condition(lambda: False, 0)
+
+
 def test_nothing_outlives_the_command(tmp_path: Path) -> None:
     """Neither a child that ignores SIGTERM nor what it has started, even when we are interrupted while stopping it."""
     stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "

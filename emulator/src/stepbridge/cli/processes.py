@@ -54,10 +54,14 @@ class Process:
                 status = self._process.wait(timeout=_POLL_SECONDS)
             except subprocess.TimeoutExpired:
                 if clock.now() > deadline:
-                    raise CommandError(f"The {self._name} was not ready after {seconds:.0f} seconds.") from None
+                    message = f"The {self._name} was not ready after {seconds:.0f} seconds: {self._last_words()}"
+                    raise CommandError(message) from None
             else:
-                lines = self._log.read_text(errors="replace").strip().splitlines()
-                raise CommandError(f"The {self._name} ended with {status}: {lines[-1] if lines else 'it said nothing'}")
+                raise CommandError(f"The {self._name} ended with {status}: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 _DEFAULTS = Settings(DEFAULT_DATA_DIR)
 _SAME_SIGNAL_SECONDS = 1.0
-_REGION = r"[a-z]{2}(-[a-z]+)+-\d"
+# China's, GovCloud's and the isolated regions are partitions of their own, with other ARNs.
+_REGION = r"(?!cn-|us-gov-|us-iso|eu-iso)[a-z]{2}(-[a-z]+)+-\d"
 _ACCOUNT = r"\d{12}"
 _HOSTNAME = r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
 _HTTP_URL = r"https?://[^/?#\s]+/?"
@@ -159,7 +160,7 @@ def up(
             mqtt_port=mqtt_port,
             port_443=port_443,
             memory=memory,
-            region=_checked("--region", region, _REGION, "a region's name, such as eu-west-1"),
+            region=_checked("--region", region, _REGION, "a region of the partition aws, such as eu-west-1"),
             account=_checked("--account", account, _ACCOUNT, "an account's 12 digits"),
             iam=iam is _Enforcement.ON,
             mqtt_host=mqtt_host and _address("--mqtt-host", mqtt_host),
