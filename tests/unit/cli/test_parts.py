@@ -5,6 +5,7 @@ import http.server
 import io
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from stepbridge.cli.display import Display
 from stepbridge.cli.errors import CommandError
 from stepbridge.cli.hops import follow
 from stepbridge.cli.processes import Process
-from stepbridge.cli.run import failure
+from stepbridge.cli.run import _Follower, failure
 from stepbridge.cli.up import _write_atomically
 from stepbridge.trace import Hop
 
@@ -151,6 +152,22 @@ def test_a_failure_is_told_with_error_and_cause() -> None:
     ended = {"name": "one", "status": "FAILED", "error": "E", "cause": "because"}
     assert failure(ended) == "The execution one ended FAILED.\n  error: E\n  cause: because"
     assert failure({"name": "one", "status": "ABORTED"}) == "The execution one ended ABORTED."
+
+
+def test_a_message_that_reaches_nobody_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("stepbridge.cli.run._QUIET_SECONDS", 0.01)
+    hops: queue.SimpleQueue[Hop] = queue.SimpleQueue()
+    follower = _Follower(hops, Display(), 0.0)
+    for topic in ("to/worker", "to/lambda", "to/nobody"):
+        hops.put(Hop(1.0, "iot", "publish", f"… → {topic}", {"topic": topic}))
+    hops.put(Hop(1.0, "iot", "deliver", "to/worker → …", {"topic": "to/worker"}))
+    hops.put(Hop(1.0, "rules", "rule-matched", "… matched to/lambda", {"topic": "to/lambda"}))
+    assert [follower.show_next() for _ in range(7)] == [False] * 5 + [True] * 2
+    assert [line for line in capsys.readouterr().out.splitlines() if "Nobody" in line] == [
+        "Nobody has taken the message on to/nobody so far. Is a worker connected that subscribes to it?"
+    ]
 
 
 def test_a_child_that_ends_early_is_told_with_its_last_line(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ _STYLES = {
     "lambda": "yellow",
     "iot": "cyan",
     "rules": "blue",
+    "iam": "red",
     "cloudformation": "green",
     "api": "bright_black",
 }

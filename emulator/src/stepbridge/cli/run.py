@@ -6,6 +6,7 @@ import queue
 import sys
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -100,28 +101,45 @@ def run_execution(
         with aws_errors("Starting the execution"):
             started = stepfunctions.start_execution(stateMachineArn=machine, name=name, input=execution_input)
         with aws_errors(f"Following the execution {name}, which has been started,"):
-            start = started["startDate"].timestamp()
+            follower = _Follower(hops, display, started["startDate"].timestamp())
             clock = SystemClock()
             deadline = clock.now() + timeout
             description: dict[str, Any] = {"status": "RUNNING"}
             while description["status"] == "RUNNING":
                 if clock.now() > deadline:
                     raise CommandError(f"The execution {name} has not ended after {timeout:.0f} seconds.")
-                if _show_next(hops, display, start):
+                if follower.show_next():
                     description = stepfunctions.describe_execution(executionArn=execution)
             while not hops.empty():
-                display.hop(hops.get(), start)
+                follower.show_next()
     return description
 
 
-def _show_next(hops: "queue.SimpleQueue[Hop]", display: "Display", start: float) -> bool:
-    """Show a hop when one comes; whether the execution may have ended."""
-    try:
-        hop = hops.get(timeout=_QUIET_SECONDS)
-    except queue.Empty:
-        return True
-    display.hop(hop, start)
-    return hop.source == "stepfunctions" and hops.empty()
+@dataclass(slots=True)
+class _Follower:
+    """Shows the hops of an execution that began at `start`, and says so when a message has reached nobody."""
+
+    hops: "queue.SimpleQueue[Hop]"
+    display: "Display"
+    start: float
+    _untaken: set[object] = field(default_factory=set)  # topics
+
+    def show_next(self) -> bool:
+        """Show a hop when one comes; whether the execution may have ended."""
+        try:
+            hop = self.hops.get(timeout=_QUIET_SECONDS)
+        except queue.Empty:
+            for topic in self._untaken:
+                text = f"Nobody has taken the message on {topic} so far. Is a worker connected that subscribes to it?"
+                self.display.line(text, style="yellow")
+            self._untaken.clear()
+            return True
+        self.display.hop(hop, self.start)
+        if hop.event == "publish":
+            self._untaken.add(hop.fields.get("topic"))
+        elif hop.event in ("deliver", "rule-matched"):
+            self._untaken.discard(hop.fields.get("topic"))
+        return hop.source == "stepfunctions" and self.hops.empty()
 
 
 def _state_machine_arn(stepfunctions: Any, connection: Connection, state_machine: str | None) -> str:
