@@ -11,6 +11,7 @@ from stepbridge.store import Store
 
 # An IoT thing cannot be called this, and only the service knows.
 FAILING = {"Type": "AWS::IoT::ThingPrincipalAttachment", "Properties": {"ThingName": "none", "Principal": "none"}}
+EXPORTED = {"Value": {"Ref": "Main"}, "Export": {"Name": {"Fn::Sub": "${AWS::StackName}-url"}}}
 
 
 def test_create_with_references_outputs_and_exports(bench: Run) -> None:
@@ -28,7 +29,7 @@ def test_create_with_references_outputs_and_exports(bench: Run) -> None:
             resources,
             Parameters={"Seconds": {"Type": "Number", "Default": 45}},
             Conditions={"Never": {"Fn::Equals": ["a", "b"]}},
-            Outputs={"Url": {"Value": {"Ref": "Main"}, "Export": {"Name": {"Fn::Sub": "${AWS::StackName}-url"}}}},
+            Outputs={"Url": EXPORTED},
         )
         assert status == "CREATE_COMPLETE"
         stack = (await one.call("describe_stacks", StackName="first"))["Stacks"][0]
@@ -63,6 +64,15 @@ def test_create_with_references_outputs_and_exports(bench: Run) -> None:
             )
         }
         assert await one.create("second", importing) == "CREATE_COMPLETE"
+        for outputs, done in (({}, "deleted"), ({"Url": {**EXPORTED, "Value": "other"}}, "updated")):
+            body = template({"Main": resources["Dead"], "New": queue()}, Outputs=outputs)
+            await one.call("update_stack", StackName="first", TemplateBody=body)
+            assert await one.status("first") == "UPDATE_ROLLBACK_COMPLETE"
+            assert (
+                "first",
+                "UPDATE_ROLLBACK_IN_PROGRESS",
+                f"Export first-url cannot be {done} as it is in use by second",
+            ) in await one.events("first")
         refusal = await one.refused("delete_stack", StackName="first")
         assert refusal.message == "Export first-url cannot be deleted as it is in use by second"
         await one.call("delete_stack", StackName="second")

@@ -194,8 +194,21 @@ class Operation:
                         )
         except TemplateError as error:
             return error.message
+        if (reason := self._export_in_use(outputs)) is not None:
+            return reason
         self._stack["Outputs"] = outputs
         self._stack["imports"] = sorted(blueprint.imports())
+        return None
+
+    def _export_in_use(self, outputs: list[dict[str, str]]) -> str | None:
+        """Why `outputs` may not take the place of the stack's: others import what would go or change."""
+        new = {output["ExportName"]: output["OutputValue"] for output in outputs if "ExportName" in output}
+        for output in self._stack.get("Outputs", []):
+            name = output.get("ExportName")
+            users = [other["StackName"] for other in self._records.stacks() if name in other.get("imports", [])]
+            if users and new.get(name) != output["OutputValue"]:
+                done = "updated" if name in new else "deleted"
+                return f"Export {name} cannot be {done} as it is in use by {' and '.join(users)}"
         return None
 
     # Rolling back and deleting
