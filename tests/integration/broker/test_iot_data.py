@@ -102,6 +102,8 @@ def test_retained_messages(world: Any) -> None:
     with pytest.raises(AwsError, match="ResourceNotFoundException"):
         call(world, "get_retained_message", topic="t/0")
     with pytest.raises(AwsError, match="InvalidRequestException"):
+        call(world, "list_retained_messages", nextToken="%%")
+    with pytest.raises(AwsError, match="InvalidRequestException"):
         call(world, "list_retained_messages", nextToken="\xff")
 
 

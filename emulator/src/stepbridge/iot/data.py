@@ -18,6 +18,7 @@ from stepbridge.iot.mqtt.properties import (
     MAXIMUM_USER_PROPERTIES,
 )
 from stepbridge.iot.mqtt.session import MAXIMUM_PAYLOAD
+from stepbridge.iot.pages import read_token, write_token
 
 _PAGE = 200  # retained topics in one answer, unless the caller wants fewer
 
@@ -95,8 +96,8 @@ class IotDataService(Service):
         found = await self._broker.retained_topics()
         if (token := request.get("nextToken")) is not None:
             try:
-                after = base64.urlsafe_b64decode(token).decode()
-            except (ValueError, binascii.Error):
+                after = str(read_token(token))
+            except ValueError:
                 _invalid("The nextToken is not one that ListRetainedMessages has answered.")
             found = [each for each in found if each[0] > after]
         page = found[: request.get("maxResults", _PAGE)]
@@ -107,7 +108,7 @@ class IotDataService(Service):
             ]
         }
         if len(page) < len(found):
-            answer["nextToken"] = base64.urlsafe_b64encode(page[-1][0].encode()).decode()
+            answer["nextToken"] = write_token(page[-1][0])
         return answer
 
 

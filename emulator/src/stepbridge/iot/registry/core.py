@@ -1,14 +1,12 @@
 """What the parts of the registry share: tables, names, pages, and word of changes."""
 
-import base64
-import binascii
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Service
 from stepbridge.clock import Clock
+from stepbridge.iot.pages import read_token, write_token
 from stepbridge.settings import Settings
 from stepbridge.store.database import Row, Store, Value
 from stepbridge.trace import Trace
@@ -194,7 +192,7 @@ def select_page(
     rows = store.query(f"{sql} ORDER BY {key} {order} LIMIT ?", [*values, size + 1])
     if len(rows) <= size:
         return rows, None
-    return rows[:size], _write_token(rows[size - 1][key.rpartition(".")[2]])
+    return rows[:size], write_token(rows[size - 1][key.rpartition(".")[2]])
 
 
 def slice_page(items: Sequence[str], token: str | None, size: int) -> tuple[list[str], str | None]:
@@ -202,18 +200,11 @@ def slice_page(items: Sequence[str], token: str | None, size: int) -> tuple[list
     if token is not None:
         last = str(_read_token(token))
         items = [item for item in items if item > last]
-    return list(items[:size]), _write_token(items[size - 1]) if len(items) > size else None
-
-
-def _write_token(last: str | int) -> str:
-    return base64.urlsafe_b64encode(json.dumps(last).encode()).decode()
+    return list(items[:size]), write_token(items[size - 1]) if len(items) > size else None
 
 
 def _read_token(token: str) -> str | int:
     try:
-        last = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (binascii.Error, UnicodeError, ValueError):
-        last = None
-    if not isinstance(last, str | int):
-        raise invalid("The page token is not one that this operation has given.")
-    return last
+        return read_token(token)
+    except ValueError:
+        raise invalid("The page token is not one that this operation has given.") from None

@@ -3,13 +3,12 @@
 https://docs.aws.amazon.com/iot/latest/developerguide/device-shadow-rest-api.html
 """
 
-import base64
-import binascii
 from typing import ClassVar
 
 from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members, Service
 from stepbridge.clock import Clock
+from stepbridge.iot.pages import read_token, write_token
 from stepbridge.iot.shadows.document import Rejection, dump
 from stepbridge.iot.shadows.keeper import Shadows
 from stepbridge.iot.shadows.topics import ShadowName
@@ -60,7 +59,7 @@ class ShadowService(Service):
         names = self._shadows.names(request["thingName"], after, size + 1)
         answer: Members = {"results": names[:size], "timestamp": int(self._clock.now())}
         if len(names) > size:
-            answer["nextToken"] = base64.urlsafe_b64encode(names[size - 1].encode()).decode()
+            answer["nextToken"] = write_token(names[size - 1])
         return answer
 
 
@@ -76,8 +75,8 @@ def _after(token: str | None) -> str:
     if token is None:
         return ""
     try:
-        return base64.urlsafe_b64decode(token).decode()
-    except (ValueError, binascii.Error):
+        return str(read_token(token))
+    except ValueError:
         raise AwsError(
             "InvalidRequestException", "The nextToken is not one that ListNamedShadowsForThing has answered."
         ) from None
