@@ -183,6 +183,20 @@ def test_changes_of_policies_are_seen_at_once(account: Account) -> None:
     assert account.call_as(name, "s3", "put_object", **bucket, Key="k", Body="x") == "done"
 
 
+def test_a_list_of_objects_may_be_allowed_for_a_prefix(account: Account) -> None:
+    name = "prefixed"
+    account.emulator.client("s3").create_bucket(Bucket="prefixed-bucket")
+    only = {"StringLike": {"s3:prefix": ["mine/*"]}}
+    account.function(name, account.role(name, allow("s3:ListBucket", "arn:aws:s3:::prefixed-bucket", Condition=only)))
+
+    def listed(**members: str) -> Any:
+        return account.call_as(name, "s3", "list_objects_v2", Bucket="prefixed-bucket", **members)
+
+    assert listed(Prefix="mine/x") == "done"
+    assert listed(Prefix="yours/")[0] == "AccessDenied"
+    assert listed()[0] == "AccessDenied"
+
+
 def test_policies_in_roles_need_no_version(account: Account) -> None:
     """What SAM makes of policy templates has none; managed policies must have one."""
     name = "unversioned"

@@ -127,7 +127,7 @@ def test_what_a_call_needs(
 
 REQUESTS: list[tuple[str, str, str, dict[str, str], str | None, dict[str, Any]]] = [
     ("s3", "GET", "/", {}, "ListBuckets", {}),
-    ("s3", "GET", "/b?list-type=2&prefix=x", {}, "ListObjectsV2", {"Bucket": "b"}),
+    ("s3", "GET", "/b?list-type=2&prefix=x", {}, "ListObjectsV2", {"Bucket": "b", "Prefix": "x"}),
     ("s3", "GET", "/b?location", {}, "GetBucketLocation", {"Bucket": "b"}),
     ("s3", "PUT", "/b", {}, "CreateBucket", {"Bucket": "b"}),
     ("s3", "PUT", "/b/a%20k?x-id=PutObject", {}, "PutObject", {"Bucket": "b", "Key": "a k"}),

@@ -68,6 +68,8 @@ _PASSING = {
     ("stepfunctions", "TestState"): "states.amazonaws.com",
     ("stepfunctions", "UpdateStateMachine"): "states.amazonaws.com",
 }
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html
+_S3_KEYS = {"Delimiter": "s3:delimiter", "MaxKeys": "s3:max-keys", "Prefix": "s3:prefix", "VersionId": "s3:VersionId"}
 _ROLE_MEMBERS = frozenset({"Role", "RoleArn", "roleArn"})
 
 _TRANSACTED = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
@@ -126,7 +128,8 @@ async def needs_of(operation: OperationModel, members: Members, place: Place, lo
         return [Need(action, lookup.task_token(members["taskToken"]))]
     resources = _RESOURCES.get(service)
     found = list(resources(name, members, place)) if resources is not None else [None]
-    needs = [Need(action, resource) for resource in found]
+    facts = tuple((key, str(members[name])) for name, key in _S3_KEYS.items() if service == "s3" and name in members)
+    needs = [Need(action, resource, facts) for resource in found]
     if (receiver := _PASSING.get((service, name))) is not None:
         passed = dict.fromkeys(_roles(members))
         needs += [Need("iam:PassRole", role, (("iam:PassedToService", receiver),)) for role in passed]

@@ -18,6 +18,8 @@ from stepbridge.api.models import service_model
 _LABELS = {"": frozenset[str](), "/{Bucket}": frozenset({"Bucket"}), "/{Bucket}/{Key+}": frozenset({"Bucket", "Key"})}
 _BUCKET_HOST = re.compile(r"((?!s3\.)[^.].*?)(?:\.s3)?\.localhost")
 _KEY = re.compile(r"<Key>([^<]*)</Key>")
+# Parameters that are condition keys of policies too.
+_ASKED = {"delimiter": "Delimiter", "max-keys": "MaxKeys", "prefix": "Prefix", "versionId": "VersionId"}
 # What requests may always have: it tells no operation from another.
 _IGNORED = frozenset({"x-id"})
 
@@ -40,6 +42,8 @@ class _Route:
 
 def find_operation(request: HttpRequest) -> tuple[OperationModel, dict[str, Any]] | None:
     """The operation and its Bucket, Key, CopySource and, for a deletion of several objects, their keys as Delete.
+
+    With what policies may ask of beside: VersionId, Prefix, Delimiter and MaxKeys.
 
     None if there is no such operation.
     """
@@ -67,8 +71,7 @@ def find_operation(request: HttpRequest) -> tuple[OperationModel, dict[str, Any]
         ):
             if "x-amz-copy-source" in request.headers:
                 members["CopySource"] = unquote(request.headers["x-amz-copy-source"])
-            if "versionId" in query:
-                members["VersionId"] = query["versionId"][0]
+            members |= {member: query[name][0] for name, member in _ASKED.items() if name in query}
             if route.operation.name == "DeleteObjects":
                 members["Delete"] = {"Objects": [{"Key": name} for name in _keys(request.body)]}
             return route.operation, members
