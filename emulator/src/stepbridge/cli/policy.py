@@ -32,6 +32,9 @@ def check_policies(
     "expected" is "allow" or "deny"; "client_id", "thing" and "context" may be left out.  "policy" may be a list of
     policies, which apply together.  The exit status is 1 if a case is not as expected.
 
+    A "thing" may have "type" and "exclusive", a "context" "source_ip", "domain_name", "connect_attributes" (of
+    PersistentConnect and LastWill), "last_will_topic", and "certificate": {"Subject": {"CommonName": ["a"]}}.
+
     \b
     stepbridge policy test --cases policy-cases.json
     """
