@@ -209,6 +209,58 @@ def test_what_a_task_puts_out(
             "Invalid parameter: Message Structure - No default entry in JSON message body (Service: AmazonSNS; ",
         ),
         (
+            "sqs:sendMessage",
+            {"QueueUrl": 5, "MessageBody": "x"},
+            "SQS.InvalidAddressException",
+            "The address 5 is not valid for this endpoint. (Service: AmazonSQS; Status Code: 404; ",
+        ),
+        (
+            "dynamodb:getItem",
+            {"TableName": "t", "Key": ["x"]},
+            "States.Runtime",
+            (
+                """The Parameters '{"TableName":"t","Key":["x"]}' could not be used to start the Task: """
+                "[The value for the field 'Key' must be an OBJECT]"
+            ),
+        ),
+        (
+            "aws-sdk:sqs:receiveMessage",
+            {"QueueUrl": "http://x", "MaxNumberOfMessages": "1", "AttributeNames": "All"},
+            "States.Runtime",
+            (
+                """The Parameters '{"QueueUrl":"http://x","MaxNumberOfMessages":"1","AttributeNames":"All"}' """
+                "could not be used to start the Task: [The value for the field 'MaxNumberOfMessages' must be a NUMBER, "
+                "The value for the field 'AttributeNames' must be an ARRAY]"
+            ),
+        ),
+        (
+            "lambda:invoke",
+            {"FunctionName": 5},
+            "States.Runtime",
+            (
+                """The Parameters '{"FunctionName":5}' could not be used to start the Task: """
+                "[The value for the field 'FunctionName' must be a STRING]"
+            ),
+        ),
+        (
+            "lambda:invoke",
+            {"FunctionName": "f", "InvocationType": "Later"},
+            "Lambda.AWSLambdaException",
+            (
+                "1 validation error detected: Value 'Later' at 'invocationType' failed to satisfy constraint: "
+                "Member must satisfy enum value set: [Event, RequestResponse, DryRun] (Service: AWSLambda; "
+            ),
+        ),
+        (
+            "states:startExecution",
+            {"StateMachineArn": None},
+            "States.Runtime",
+            (
+                """The Parameters '{"StateMachineArn":null}' could not be used to start the Task: """
+                "[The field 'StateMachineArn' is required but was missing]"
+            ),
+        ),
+        (
             "aws-sdk:lambda:getFunction",
             {"FunctionName": "none"},
             "Lambda.ResourceNotFoundException",

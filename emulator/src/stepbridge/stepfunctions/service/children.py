@@ -14,6 +14,7 @@ from stepbridge.stepfunctions.language.resources import SYNC, SYNC_2, Integratio
 from stepbridge.stepfunctions.service.execution_operations import ExecutionOperations, Parent
 from stepbridge.stepfunctions.service.integrations import TaskCall
 from stepbridge.stepfunctions.service.integrations.aws_calls import refused, to_output
+from stepbridge.stepfunctions.service.integrations.parameter_types import check_texts
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import http_metadata, new_request_id, to_json
 from stepbridge.stepfunctions.service.runner import Finished
 
@@ -30,6 +31,7 @@ class ChildExecutions(ExecutionOperations):
 
     async def _start_child(self, call: TaskCall) -> Json:
         parameters = call.parameters
+        check_texts(parameters, "StateMachineArn", "Name", "TraceHeader")
         text = parameters.get("Input")
         if not isinstance(text, str):
             text = to_json({} if text is None else text)

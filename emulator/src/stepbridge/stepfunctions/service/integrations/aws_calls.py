@@ -19,6 +19,7 @@ from stepbridge.api.models import service_model
 from stepbridge.api.validation import validate
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.service.integrations.call import TaskCall, TaskError
+from stepbridge.stepfunctions.service.integrations.parameter_types import check_types
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import new_request_id, to_json
 
 _NOT_FOUND = {"HeadObject": "NoSuchKeyException", "HeadBucket": "NoSuchBucketException"}
@@ -45,6 +46,7 @@ async def make(calls: AwsCalls, operation: OperationModel, call: TaskCall, **def
     """
     service = operation.service_model.service_name
     shape = operation.input_shape
+    check_types(shape, call.parameters)
     members = {**defaults, **to_members(shape, call.parameters)}
     unknown = [name for name in members if shape is None or name not in shape.members]
     if unknown:
@@ -54,6 +56,9 @@ async def make(calls: AwsCalls, operation: OperationModel, call: TaskCall, **def
             if members.get(name, "") == "":
                 message = f"The request must contain the parameter {name}."
                 raise AwsError("MissingParameter", message, status=400)
+        if "://" not in members.get("QueueUrl", "://"):
+            message = f"The address {members['QueueUrl']} is not valid for this endpoint."
+            raise AwsError("InvalidAddress", message, status=404)
     await call.authorize(operation, members)
     validate(service, shape, members)
     return await calls.call(service, operation.name, **members)

@@ -9,9 +9,11 @@ from typing import Protocol
 
 from stepbridge.api.errors import AwsError
 from stepbridge.api.models import operation_model
+from stepbridge.api.validation import validate
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.service.integrations.aws_calls import refused
 from stepbridge.stepfunctions.service.integrations.call import TaskCall, TaskError
+from stepbridge.stepfunctions.service.integrations.parameter_types import check_texts
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import (
     http_metadata,
     new_trace_id,
@@ -76,17 +78,20 @@ class LambdaInvoke:
 
     async def __call__(self, call: TaskCall) -> Json:
         parameters = call.parameters
+        check_texts(parameters, "FunctionName", "Qualifier", "InvocationType", "ClientContext")
         payload = parameters.get("Payload")
         if payload is not None and not isinstance(payload, str):  # text is JSON already
             payload = to_json(payload)
         operation = operation_model("lambda", "Invoke")
+        invocation_type = parameters.get("InvocationType") or "RequestResponse"
         try:
             await call.authorize(operation, parameters)
+            validate("lambda", operation.input_shape, {"FunctionName": "any", "InvocationType": invocation_type})
             result = await self._invoker.invoke(
                 parameters["FunctionName"],
                 (payload or "").encode(),
                 qualifier=parameters.get("Qualifier"),
-                invocation_type=parameters.get("InvocationType", "RequestResponse"),
+                invocation_type=invocation_type,
                 client_context=parameters.get("ClientContext"),
                 log_tail=parameters.get("LogType") == "Tail",
             )

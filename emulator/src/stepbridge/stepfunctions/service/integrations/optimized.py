@@ -55,14 +55,19 @@ class ServiceTask:
             answer = await make(self._calls, operation, call)
         except AwsError as error:
             refusal = error
-            if action.service == "sqs" and not await _has_address(
-                host := urlsplit(call.parameters["QueueUrl"]).hostname
-            ):
+            if action.service == "sqs" and not await _has_address(host := _host(call.parameters.get("QueueUrl"))):
                 refusal = NoAnswerError(f"{host}: Name or service not known")
             raise refused(action.error_prefix, action.sdk_service, operation, refusal) from None
         output = to_output(operation.output_shape, answer, milliseconds=True)
         headers = {"Content-Type": action.content_type, "Content-Length": str(len(to_json(output)))}
         return {**output, **http_metadata(call.time, headers, new_request_id())}
+
+
+def _host(url: Json) -> str | None:
+    try:
+        return urlsplit(url).hostname if isinstance(url, str) else None
+    except ValueError:
+        return None
 
 
 async def _has_address(host: str | None) -> bool:
