@@ -1,5 +1,5 @@
-# What a developer does here.  Needs Debian's python3 (3.11 or later) and make, nothing else; all that is installed
-# goes into .venv, from the pinned locks.
+# What a developer does here.  Needs Debian's python3 (3.11 or later) and make; all that is installed goes into .venv,
+# from the pinned locks, but for the programs that the tests meet (tests/install_programs.sh).
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +13,7 @@ COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose
 export SAM_CLI_TELEMETRY := 0
 
 .DELETE_ON_ERROR:
-.PHONY: help demo up compose-demo compose-test test check format bench lock clean
+.PHONY: help demo up compose-demo compose-test test programs check format bench lock clean
 
 help:
 	@echo "make demo    run the whole loop once: an execution, through the worker, and back"
@@ -44,8 +44,11 @@ compose-demo:
 compose-test: .venv/.dev
 	@tests/docker/run.sh
 
-test: check .venv/mqttjs/.installed
+test: programs check .venv/mqttjs/.installed
 	$(BIN)/pytest -q --numprocesses=2 --dist=loadfile
+
+programs:
+	@tests/install_programs.sh
 
 check: .venv/.dev .venv/sam/.installed
 	$(BIN)/ruff check
@@ -104,9 +107,7 @@ $(BIN)/python:
 
 # MQTT.js, one of the clients that the tests meet the gateway with; node_modules belongs beside the other environments.
 MQTTJS := tests/e2e/clients/mqttjs
-.venv/mqttjs/.installed: $(MQTTJS)/package.json $(MQTTJS)/package-lock.json | $(BIN)/python
-	@command -v npm >/dev/null || { \
-		echo "The tests use MQTT.js, which needs Node.js. On Debian: sudo apt-get install nodejs npm" >&2; exit 1; }
+.venv/mqttjs/.installed: $(MQTTJS)/package.json $(MQTTJS)/package-lock.json | programs $(BIN)/python
 	@echo "Installing MQTT.js into .venv/mqttjs (once, some seconds)"
 	@mkdir -p .venv/mqttjs && cp $(MQTTJS)/package.json $(MQTTJS)/package-lock.json .venv/mqttjs
 	@cd .venv/mqttjs && npm ci --silent --no-audit --no-fund
