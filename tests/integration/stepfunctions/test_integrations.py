@@ -234,6 +234,12 @@ def test_what_a_task_puts_out(
             ),
         ),
         (
+            "http:invoke",
+            {"ApiEndpoint": 5, "Method": "GET", "Authentication": {"ConnectionArn": "x"}},
+            "States.Runtime",
+            "The Parameters '",
+        ),
+        (
             "lambda:invoke",
             {"FunctionName": 5},
             "States.Runtime",

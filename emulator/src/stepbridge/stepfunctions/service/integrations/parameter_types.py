@@ -15,6 +15,8 @@ def check_types(shape: Shape | None, parameters: Json) -> None:
 
     Members that are text in the API take any JSON, which is written as text; null is what is not there.
     """
+    if not isinstance(parameters, Mapping):
+        _refuse(parameters, [_must_be("Parameters", "OBJECT")])
     _refuse(parameters, list(_mismatches(shape, parameters, "Parameters")))
 
 
