@@ -70,6 +70,21 @@ def test_data_of_another_account_or_region_is_refused_and_not_hidden(emulator: E
     emulator.start()
 
 
+def test_output_that_cannot_be_written_ends_it_in_a_sentence(tmp_path: Path) -> None:
+    options = ["--port", "0", "--mqtt-port", "0", "--memory", "--data-dir", str(tmp_path)]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "stepbridge", "up", *options],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert result.returncode == 1
+    assert result.stderr == "stepbridge: The output cannot be written: No space left on device.\n"
+
+
 def test_run_says_that_the_emulator_has_gone_and_not_that_the_start_failed(emulator: EmulatorProcess) -> None:
     emulator.client("stepfunctions").create_state_machine(
         name="waits", definition=json.dumps(WAITS), roleArn="arn:aws:iam::123456789012:role/any"

@@ -182,3 +182,18 @@ def test_an_endpoints_file_that_is_broken_says_what_to_do(stepbridge: Stepbridge
     assert result.status == 1
     assert "cannot be read" in result.stderr
     assert "start the emulator again" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["version"]])
+def test_output_that_cannot_be_written_is_said_in_a_sentence(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "stepbridge", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert result.returncode == 1
+    assert result.stderr == "stepbridge: The output cannot be written: No space left on device.\n"

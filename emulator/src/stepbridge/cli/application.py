@@ -1,5 +1,6 @@
 """The commands and their help, and how errors end the process."""
 
+import os
 import sys
 
 import typer
@@ -8,7 +9,7 @@ from stepbridge.cli.broker_certificates import broker_certificates
 from stepbridge.cli.demo import demo
 from stepbridge.cli.deploy import deploy
 from stepbridge.cli.device import create as create_device
-from stepbridge.cli.errors import CommandError
+from stepbridge.cli.errors import CommandError, reason
 from stepbridge.cli.policy import check_policies, explain_policy
 from stepbridge.cli.rule import check_rule
 from stepbridge.cli.run import run
@@ -71,10 +72,18 @@ app.command()(version)
 def main() -> None:
     """Run the command line.  Exit status: 0, 1 when it could not be done, 2 for a mistake in the command itself."""
     try:
-        app(prog_name="stepbridge")
+        try:
+            app(prog_name="stepbridge")
+        finally:
+            sys.stdout.flush()
     except CommandError as error:
         print(f"stepbridge: {error}", file=sys.stderr)
         sys.exit(1)
-    except BrokenPipeError:  # whoever read our output has had enough
-        sys.stderr.close()
+    except OSError as error:
+        if error.filename is not None:  # not the output
+            raise
+        # Python writes what is left once more at its end: https://docs.python.org/3/library/signal.html#note-on-sigpipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # whoever read our output has had enough
+            print(f"stepbridge: The output cannot be written: {reason(error)}.", file=sys.stderr)
         sys.exit(1)
