@@ -16,7 +16,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 
 
-def wait_until(probe: Callable[[], T | None], what: str, seconds: float = 20) -> T:
+def wait_until(probe: Callable[[], T | None], what: str, seconds: float = 60) -> T:
     """The first answer of `probe` that is not None or False; fails, naming `what`, after `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -1,6 +1,7 @@
 """The whole dispatch-callback loop with the code that is deployed to AWS, each part a process of its own."""
 
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -10,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from tests.e2e.harness import ROOT, Deployment, Worker, deploy, ended, wait_until
+from tests.e2e.harness import ROOT, Deployment, Worker, command, deploy, ended, wait_until
 
 from stepbridge.testing import EmulatorProcess
 
@@ -47,6 +48,17 @@ def test_a_job_goes_there_and_its_result_comes_back(
     execution = ended(stepbridge, start(stepbridge, deployment, {"a": 15, "b": 42}))
     assert execution["status"] == "SUCCEEDED"
     assert json.loads(execution["output"]) == {"a": 15, "b": 42, "lambdaOutput": {"result": 57}}
+
+
+def test_a_function_publishes_as_the_session_of_its_role(
+    stepbridge: EmulatorProcess, deployment: Deployment, worker: Worker
+) -> None:
+    del worker
+    machine = stepbridge.client("stepfunctions").describe_state_machine(stateMachineArn=deployment.state_machine)
+    function = json.loads(machine["definition"])["States"]["DispatchJob"]["Parameters"]["FunctionName"].split(":")[6]
+    job = ["--input", '{"a": 1, "b": 2}', "--state-machine", deployment.state_machine]
+    shown = command(stepbridge, "run", *job).stderr
+    assert re.search(rf" AROA[A-Z0-9]{{17}}:{function} → {deployment.outputs['SubscribeTopic']}, ", shown), shown
 
 
 def test_the_history_is_what_aws_writes(stepbridge: EmulatorProcess, deployment: Deployment, worker: Worker) -> None:
@@ -300,7 +312,7 @@ def test_a_publish_that_only_seemed_to_fail_is_dispatched_again_and_the_late_ans
     assert json.loads(execution["output"])["lambdaOutput"] == {"result": 57}
     types = [event["type"] for event in history_of(stepbridge, execution["executionArn"])]
     assert types == [*HISTORY[:4], "TaskFailed", *HISTORY[2:]]
-    assert worker.log().count("Answered the job") == 2
+    wait_until(lambda: worker.log().count("Answered the job") == 2, "the confirmation of both answers")
     group = f"/aws/lambda/{twice.outputs['CallbackFunctionName']}"
 
     logs = stepbridge.client("logs")

@@ -228,9 +228,11 @@ class Api:
                     status=403,
                 )
             operation, members = protocol.parse(request)
+            user_id = None
             if access_key is not None and (session := self._session_of(access_key)) is not None:
                 await self._permissions.require(session, operation, members)
-            caller = Caller(self._settings.account, region, access_key, source_ip, request.headers)
+                user_id = session.user_id
+            caller = Caller(self._settings.account, region, access_key, source_ip, request.headers, user_id)
             output = await self._dispatcher.call(operation, caller, members)
             # Nothing is acknowledged before it is in the database.
             await self._store.committed()

@@ -3,7 +3,6 @@
 A service may speak several protocols, and SDKs choose: which one a request is in shows in the request.
 """
 
-import hashlib
 import json
 from typing import Any
 from urllib.parse import parse_qsl
@@ -81,8 +80,7 @@ def refused_operation(
 def caller_identity(operation: OperationModel, session: RoleSession, request_id: str) -> HttpResponse:
     """The answer of sts:GetCallerIdentity to a role, which moto does not know to be one."""
     account = session.role_arn.split(":")[4]
-    role_id = "AROA" + hashlib.sha256(session.role_arn.encode()).hexdigest()[:17].upper()
-    identity = {"UserId": f"{role_id}:{session.name}", "Account": account, "Arn": session.arn}
+    identity = {"UserId": session.user_id, "Account": account, "Arn": session.arn}
     return protocol_of("sts").serialize(operation, identity, request_id)
 
 

@@ -10,13 +10,22 @@ Members = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request, from where: what an operation may want to know beside its own members."""
+    """Who sent a request, from where: what an operation may want to know beside its own members.
+
+    `user_id` is that of a role's session (`AROA…:name`); the user's own calls have none.
+    """
 
     account: str
     region: str
     access_key: str | None = None
     source_ip: str = "127.0.0.1"
     headers: Mapping[str, str] = field(default_factory=dict)
+    user_id: str | None = None
+
+    @property
+    def principal(self) -> str | None:
+        """Who it is to other services: a role's session, or else an access key or a certificate."""
+        return self.user_id or self.access_key
 
 
 class Service:

@@ -1,5 +1,6 @@
 """Who calls with a role."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +20,12 @@ class RoleSession:
     def role_name(self) -> str:
         """The role's name, without its path."""
         return self.role_arn.rpartition("/")[2]
+
+    @property
+    def user_id(self) -> str:
+        """The role's id and the session's name, as the condition key aws:userid has them."""
+        role_id = "AROA" + hashlib.sha256(self.role_arn.encode()).hexdigest()[:17].upper()
+        return f"{role_id}:{self.name}"
 
     @property
     def arn(self) -> str:

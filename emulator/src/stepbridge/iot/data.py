@@ -37,7 +37,7 @@ class IotDataService(Service):
         try:
             message = self._message(caller, request)
         except AwsError as error:
-            self._broker.refused(caller.access_key or caller.source_ip, request["topic"], error.message)
+            self._broker.refused(caller.principal or caller.source_ip, request["topic"], error.message)
             raise
         await self._broker.publish(message)
         return {}
@@ -59,7 +59,7 @@ class IotDataService(Service):
             qos=request.get("qos", 0),
             retain=retain,
             time=self._clock.now(),
-            principal=caller.access_key,
+            principal=caller.principal,
             source_ip=caller.source_ip,
             properties=_properties(request),
         )
