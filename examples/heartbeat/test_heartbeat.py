@@ -20,15 +20,15 @@ def test_a_job_may_take_longer_than_the_worker_may_be_silent(
     stepbridge: Target, stack: Mapping[str, str], device: Device, worker: list[str]
 ) -> None:
     with device.worker(worker):
-        execution = stepbridge.run(stack["StateMachineArn"], {"steps": 9, "heartbeatSeconds": 6})
-    assert execution.output["work"] == {"result": "9 steps"}
+        execution = stepbridge.run(stack["StateMachineArn"], {"steps": 13, "heartbeatSeconds": 10})
+    assert execution.output["work"] == {"result": "13 steps"}
     assert "TaskTimedOut" not in events(stepbridge, execution)
 
 
 def test_a_job_whose_worker_dies_is_done_by_the_next(
     stepbridge: Target, stack: Mapping[str, str], device: Device, worker: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = {"steps": 2, "heartbeatSeconds": 6}
+    job = {"steps": 2, "heartbeatSeconds": 10}
     with ThreadPoolExecutor() as background:
         monkeypatch.setenv("STEP_SECONDS", "3600")
         with device.worker(worker) as log:

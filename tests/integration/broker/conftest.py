@@ -37,7 +37,7 @@ from stepbridge.store import Store
 from stepbridge.trace import Hop, Trace
 
 T = TypeVar("T")
-TIMEOUT = 10
+TIMEOUT = 30
 
 
 class Registry:

@@ -8,7 +8,7 @@ import pytest
 from awscrt import mqtt, mqtt5
 from awsiot import mqtt5_client_builder, mqtt_connection_builder
 
-TIMEOUT = 20
+TIMEOUT = 30
 
 
 def options(world: Any, identity: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from stepbridge.api.http import HttpRequest, HttpResponse
 from stepbridge.iot.broker.https import Visitor
 
-TIMEOUT = 10
+TIMEOUT = 30
 
 
 class Echo:
@@ -144,8 +144,9 @@ def test_a_client_that_reads_nothing_is_not_served_without_end(world: Any, echo:
             socket.sendall(request * 100)
     except TimeoutError:
         pass
-    served = len(echo.visitors)
-    # 128 KiB each: what the kernel's buffers take, and a few more.
-    assert served < 200
-    time.sleep(0.1)
-    assert len(echo.visitors) == served
+    served = -1
+    while served != len(echo.visitors):
+        served = len(echo.visitors)
+        # 128 KiB each: what the kernel's buffers take, and a few more.
+        assert served < 200
+        time.sleep(0.5)

@@ -43,7 +43,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - a condition outside of the loop
             await asyncio.sleep(0.005)
 

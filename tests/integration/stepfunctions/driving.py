@@ -141,7 +141,7 @@ class Emulator:
 
 async def eventually(probe: Callable[[], Awaitable[T | None]]) -> T:
     """What `probe` answers as soon as it is not None; gives the event loop its turns in between."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (answer := await probe()) is None:  # noqa: ASYNC110 - no event tells of what a probe looks at
             await asyncio.sleep(0)
         return answer

@@ -188,7 +188,7 @@ def test_an_environment_that_ends_is_replaced_for_who_waits() -> None:
         await settle()
         assert not task.done()
         first.end()
-        assert await asyncio.wait_for(task, 1) is not first
+        assert await asyncio.wait_for(task, 10) is not first
 
     play(scenario)
 
@@ -201,7 +201,7 @@ def test_who_gives_up_waiting_takes_nothing() -> None:
         await settle()
         given_up.cancel()
         first.done()
-        assert await asyncio.wait_for(waiting, 1) is first
+        assert await asyncio.wait_for(waiting, 10) is first
 
     play(scenario)
 
