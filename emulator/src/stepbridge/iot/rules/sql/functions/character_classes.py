@@ -107,29 +107,10 @@ _POSIX = {
 }
 # Binary properties that are the same as categories.
 _BINARY = {"ISLETTER": "L", "ISDIGIT": "Nd", "ISPUNCTUATION": "P", "ISCONTROL": "Cc", "ISTITLECASE": "Lt"}
-_CATEGORIES = {
-    "L",
-    "LC",
-    "M",
-    "N",
-    "Z",
-    "C",
-    "P",
-    "S",
-    "Lu",
-    "Ll",
-    "Lt",
-    "Lm",
-    "Lo",
-    "Mn",
-    "Me",
-    "Mc",
-    "Nd",
-    "Nl",
-    "No",
-}
-_CATEGORIES |= {"Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Cs", "Cn", "Pd", "Ps", "Pe", "Pc", "Po", "Pi", "Pf"}
-_CATEGORIES |= {"Sm", "Sc", "Sk", "So"}
+_CATEGORIES = frozenset({
+    "L", "LC", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "Mn", "Me", "Mc", "N", "Nd", "Nl", "No", "P", "Pd", "Ps", "Pe", "Pc",
+    "Po", "Pi", "Pf", "S", "Sm", "Sc", "Sk", "So", "Z", "Zs", "Zl", "Zp", "C", "Cc", "Cf", "Co", "Cs", "Cn",
+})  # fmt: skip
 
 
 def named(name: str) -> Characters | None:

@@ -12,8 +12,10 @@ _CYCLE = 146_097 * 86_400_000  # 400 years, in milliseconds: whole weeks too
 _LATEST = 253_370_764_800_000  # the beginning of 9999
 _PATTERN = re.compile(r"'(?P<quoted>(?:[^']|'')*)'|(?P<letters>(?P<letter>[A-Za-z])(?P=letter)*)|(?P<other>[^A-Za-z'])")
 _OFFSET = re.compile(r"([+-])(\d\d)(?::?(\d\d)(?::?(\d\d))?)?", re.ASCII)
-MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October"]
-MONTHS += ["November", "December"]
+MONTHS = [
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+]  # fmt: skip
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 

@@ -26,7 +26,10 @@ class InvalidPatternError(Exception):
 
 
 class UnsupportedPatternError(Exception):
-    """A regular expression of Java's that Python's cannot do; the message says what it is that they cannot."""
+    """A regular expression of Java's that Python's cannot do, because of a feature of it."""
+
+    def __init__(self, pattern: str, feature: str) -> None:
+        super().__init__(f"stepbridge cannot match the regular expression {pattern!r}: it uses {feature}")
 
 
 @lru_cache(maxsize=512)
@@ -36,7 +39,7 @@ def compile_java(pattern: str) -> re.Pattern[str]:
         return re.compile(_Translation(pattern).translated)
     except re.error as error:
         if "look-behind" in str(error):
-            raise UnsupportedPatternError("a look-behind of varying length") from error
+            raise UnsupportedPatternError(pattern, "a look-behind of varying length") from error
         raise InvalidPatternError(str(error)) from error
     except (RecursionError, OverflowError, ValueError) as error:  # deeper or longer than Python goes
         raise InvalidPatternError(str(error)) from error
@@ -47,7 +50,7 @@ def unsupported_pattern(pattern: str) -> str | None:
     try:
         compile_java(pattern)
     except UnsupportedPatternError as error:
-        return f"stepbridge cannot match the regular expression {pattern!r}: it uses {error}"
+        return str(error)
     except InvalidPatternError:
         pass
     return None
@@ -84,6 +87,7 @@ class _Translation:
     """One pattern on its way; `translated` is what becomes of it."""
 
     def __init__(self, pattern: str) -> None:
+        self._written = pattern
         self._pattern = _QUOTED.sub(_unquoted, pattern)
         self._position = 0
         self._flags: frozenset[str] = frozenset()
@@ -93,6 +97,9 @@ class _Translation:
         self.translated = "|".join(self._alternatives())
         if self._position < len(self._pattern):
             raise InvalidPatternError("unmatched closing ')'")
+
+    def _unsupported(self, feature: str) -> UnsupportedPatternError:
+        return UnsupportedPatternError(self._written, feature)
 
     # Reading
 
@@ -248,7 +255,7 @@ class _Translation:
             if letter == "-":
                 is_on = False
             elif letter == "U":
-                raise UnsupportedPatternError("the flag U")
+                raise self._unsupported("the flag U")
             elif letter not in _FLAGS:
                 raise InvalidPatternError("unknown inline modifier")
             else:
@@ -260,10 +267,10 @@ class _Translation:
         letter = self._next()
         if letter in _ASSERTIONS:
             if letter == "b" and self._peek() == "{":
-                raise UnsupportedPatternError("\\b{g}")
+                raise self._unsupported("\\b{g}")
             return _ASSERTIONS[letter] if letter != "Z" or "d" not in self._flags else r"(?=\n?\Z)"
         if letter in ("G", "X"):
-            raise UnsupportedPatternError(f"\\{letter}")
+            raise self._unsupported(f"\\{letter}")
         if letter in "123456789":
             return self._back_reference(letter)
         if letter == "k":
@@ -309,7 +316,7 @@ class _Translation:
             self._position = end + 1
         characters = named(name)
         if characters is None:
-            raise UnsupportedPatternError(f"\\p{{{name}}}")
+            raise self._unsupported(f"\\p{{{name}}}")
         return ~characters if letter == "P" else characters
 
     def _escaped_character(self, letter: str) -> str:

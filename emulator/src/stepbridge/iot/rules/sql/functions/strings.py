@@ -11,7 +11,6 @@ from stepbridge.iot.rules.sql.functions.regular_expressions import (
     UnsupportedPatternError,
     compile_java,
     replace_all,
-    unsupported_pattern,
 )
 from stepbridge.iot.rules.sql.values import UNDEFINED, Value, to_int, to_text
 
@@ -96,13 +95,13 @@ def indexof(value: Value, part: Value) -> Value:
     return text.find(sought)
 
 
-def substring(value: Value, start: Value, *ends: Value) -> Value:
+def substring(value: Value, start: Value, *end: Value) -> Value:
     """The text from `start` up to, not including, an end; both are brought within the text."""
-    text = to_text(value)
-    bounds = [to_int(bound) for bound in (start, *ends)]
-    if text is None or None in bounds:
+    text, first = to_text(value), to_int(start)
+    last = to_int(end[0]) if end else len(text or "")
+    if text is None or first is None or last is None:
         return UNDEFINED
-    return text[slice(*(max(bound or 0, 0) for bound in bounds), *([] if ends else [None]))]
+    return text[max(first, 0) : max(last, 0)]
 
 
 def replace(value: Value, part: Value, replacement: Value) -> Value:
@@ -172,4 +171,4 @@ def _text_and_pattern(value: Value, pattern: Value) -> tuple[str | None, re.Patt
         return to_text(value), None
     except UnsupportedPatternError as error:
         # Better no answer than another one than AWS gives.
-        raise Stop(Failed(unsupported_pattern(source) or "")) from error
+        raise Stop(Failed(str(error))) from error

@@ -51,7 +51,7 @@ def time_to_epoch(value: Value, pattern: Value) -> Value:
             return UNDEFINED
         return _milliseconds(found)
     except UnsupportedFieldError as error:
-        raise Stop(Failed(unsupported_time_pattern(form) or "")) from error
+        raise Stop(Failed(_unsupported(form, error))) from error
     except (UnreadableError, OverflowError, ValueError):
         return UNDEFINED
 
@@ -61,10 +61,14 @@ def unsupported_time_pattern(pattern: str) -> str | None:
     try:
         _readers(pattern)
     except UnsupportedFieldError as error:
-        return f"stepbridge cannot read times by the pattern {pattern!r}: it uses {error}"
+        return _unsupported(pattern, error)
     except UnreadableError:
         pass
     return None
+
+
+def _unsupported(pattern: str, field: UnsupportedFieldError) -> str:
+    return f"stepbridge cannot read times by the pattern {pattern!r}: it uses {field}"
 
 
 def _read_all(readers: list[_Reader], text: str, position: int, found: _Found) -> int:
