@@ -41,8 +41,7 @@ class Launcher:
     """One fork server, for the functions of one interpreter.
 
     `folder` is where the interpreter's packages are linked.  `on_shared_tmp` is called if the system cannot give each
-    process a /tmp of its own.  The server is started when the first process is wanted,
-    or by :meth:`warm_up` before.
+    process a /tmp of its own.  The server is started when the first process is wanted, or by :meth:`warm_up` before.
     """
 
     def __init__(self, interpreter: Interpreter, folder: Path, on_shared_tmp: Callable[[], object]) -> None:
