@@ -93,7 +93,7 @@ class Worker:
     def stop(self) -> None:
         """Stop it as an orchestrator does; it must end by itself."""
         self._process.terminate()
-        assert self._process.wait(15) == 0, self._log.read_text()
+        assert self._process.wait(60) == 0, self._log.read_text()
 
     def log(self) -> str:
         """What it has written."""

@@ -17,7 +17,7 @@ from tests.e2e.harness import allow, create_device, wait_until
 
 from stepbridge.testing import EmulatorProcess
 
-WAIT = 15
+WAIT = 30
 
 
 class Client:

@@ -15,7 +15,7 @@ from tests.e2e.harness import Deployment, allow, create_device, ended
 
 from stepbridge.testing import EmulatorProcess
 
-WAIT = 15
+WAIT = 30
 
 
 def awscrt_connection(emulator: EmulatorProcess, files: dict[str, str], client_id: str) -> mqtt.Connection:

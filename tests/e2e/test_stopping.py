@@ -84,7 +84,7 @@ def terminate(emulator: EmulatorProcess) -> None:
     process = emulator._process
     assert process is not None
     process.send_signal(signal.SIGTERM)
-    assert process.wait(15) == 0
+    assert process.wait(60) == 0
 
 
 def event(folder: Path, name: str, seconds: float) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import queue
 import threading
 from dataclasses import dataclass
 
-WAIT = 10.0
+WAIT = 30.0
 
 
 class RefusedError(Exception):

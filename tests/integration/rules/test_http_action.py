@@ -162,7 +162,11 @@ def test_the_error_action_gets_one_message_about_a_batch(
     url, handler = endpoint
 
     async def test(world: World) -> None:
-        http: dict[str, Any] = {"url": url, "enableBatching": True, "batchConfig": {"maxBatchSize": 2}}
+        http: dict[str, Any] = {
+            "url": url,
+            "enableBatching": True,
+            "batchConfig": {"maxBatchSize": 2, "maxBatchOpenMs": 200},
+        }
         http["batchConfig"]["batchAcrossTopics"] = True
         await _create(
             world,
