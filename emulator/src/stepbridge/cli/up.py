@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import gc
 import json
 import os
 import re
@@ -266,6 +267,7 @@ async def _serve(settings: Settings, ready_files: list[Path], watched: Path | No
             ) from error
         except (OSError, RuntimeError) as error:
             raise CommandError(f"The emulator cannot start: {str(error).removesuffix('.')}.") from error
+        gc.freeze()  # what is here now is here to stay: looking through it would hold up everything each time
         _announce(display, settings, emulator)
         with shown_live(display, emulator.trace, emulator.clock):
             for file in ready_files:

@@ -145,6 +145,7 @@ class Environment:
         self._process: int | None = None
         self._server: asyncio.Server | None = None
         self._answer: Answer | None = None
+        self._frozen = False
         self._initialized: asyncio.Future[None] | None = None
         self._init_duration: float | None = None
         self._running: _Running | None = None
@@ -253,7 +254,9 @@ class Environment:
         if invocation.client_context is not None:
             headers["Lambda-Runtime-Client-Context"] = invocation.client_context
         self._timer = self._clock.call_at(deadline, lambda: self._on_timeout(running))
-        self._signal(signal.SIGCONT)
+        if self._frozen:
+            self._frozen = False
+            self._signal(signal.SIGCONT)
         answer(headers, invocation.payload)
         return await running.outcome
 
@@ -306,12 +309,18 @@ class Environment:
         self._cancel_timer()
         self._answer = answer
         self._read_log()
-        self._signal(signal.SIGSTOP)
         self.idle_since = self._clock.now()
         if self._initialized is not None and not self._initialized.done():
             self._initialization_ends(None)
         else:
             self._on_idle(self)
+        # Not before those who wait have had their turn: under load it goes on without a pause.
+        asyncio.get_running_loop().call_soon(self._freeze)
+
+    def _freeze(self) -> None:
+        if self._answer is not None and not self._frozen:
+            self._frozen = True
+            self._signal(signal.SIGSTOP)
 
     def on_response(self, request_id: str, payload: bytes, *, failed: bool) -> bool:
         """The handler returned, or raised; False if no such invocation runs."""
