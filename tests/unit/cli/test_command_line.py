@@ -13,7 +13,9 @@ import pytest
 from stepbridge import __version__
 from stepbridge.cli.application import main
 
-HEAVY = ["boto3", "botocore", "cryptography", "moto", "rich", "samtranslator", "starlette", "uvicorn", "uvloop"]
+HEAVY = [
+    "boto3", "botocore", "cryptography", "moto", "pydantic", "rich", "samtranslator", "starlette", "uvicorn", "uvloop",
+]  # fmt: skip
 NOBODY = "http://127.0.0.1:1"
 
 
@@ -49,6 +51,23 @@ def test_help_imports_nothing_heavy() -> None:
     code = f"import sys, stepbridge.cli.application; print([name for name in {HEAVY} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_command_imports_nothing_heavy_that_it_does_not_need(tmp_path: Path) -> None:
+    policy = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+    (tmp_path / "policy.json").write_text(json.dumps(policy))
+    command = "policy explain --policy policy.json --action iot:Publish --resource topic/a --client-id a"
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "stepbridge", *command.split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert "stepbridge.authorization" in imported
+    assert imported.isdisjoint(HEAVY)
 
 
 @pytest.mark.parametrize(
