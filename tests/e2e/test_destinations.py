@@ -5,6 +5,7 @@ import json
 import threading
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.e2e.harness import wait_until
@@ -35,16 +36,20 @@ def received() -> Iterator[tuple[str, list[dict[str, str]]]]:
     server.server_close()
 
 
+def created(iot: Any, url: str, messages: list[dict[str, str]]) -> tuple[dict[str, Any], dict[str, str]]:
+    """A destination, and the message that its endpoint gets."""
+    configuration = {"httpUrlConfiguration": {"confirmationUrl": url}}
+    made = iot.create_topic_rule_destination(destinationConfiguration=configuration)["topicRuleDestination"]
+    return made, wait_until(lambda: messages[0] if messages else None, "the confirmation message")
+
+
 def test_opening_the_link_enables_the_destination(
     stepbridge: EmulatorProcess, received: tuple[str, list[dict[str, str]]]
 ) -> None:
     url, messages = received
     iot = stepbridge.client("iot")
-    made = iot.create_topic_rule_destination(
-        destinationConfiguration={"httpUrlConfiguration": {"confirmationUrl": url}}
-    )["topicRuleDestination"]
+    made, message = created(iot, url, messages)
     assert made["status"] == "IN_PROGRESS"
-    message = wait_until(lambda: messages[0] if messages else None, "the confirmation message")
     with urllib.request.urlopen(message["enableUrl"]) as answer:  # as the endpoint's owner does, without credentials
         assert answer.status == 200
     assert iot.get_topic_rule_destination(arn=made["arn"])["topicRuleDestination"]["status"] == "ENABLED"
@@ -55,10 +60,8 @@ def test_the_operation_confirms_and_leaves_it_to_be_enabled(
 ) -> None:
     url, messages = received
     iot = stepbridge.client("iot")
-    arn = iot.create_topic_rule_destination(
-        destinationConfiguration={"httpUrlConfiguration": {"confirmationUrl": url}}
-    )["topicRuleDestination"]["arn"]
-    message = wait_until(lambda: messages[0] if messages else None, "the confirmation message")
+    made, message = created(iot, url, messages)
+    arn = made["arn"]
     iot.confirm_topic_rule_destination(confirmationToken=message["confirmationToken"])
     assert iot.get_topic_rule_destination(arn=arn)["topicRuleDestination"]["status"] == "DISABLED"
     iot.update_topic_rule_destination(arn=arn, status="ENABLED")

@@ -474,6 +474,17 @@ def test_an_execution_is_logged_as_far_as_the_level_says() -> None:
     }
 
 
+async def events_sent(bucket: Bucket, count: int) -> list[dict[str, Any]]:
+    """The entries of PutEvents, once there are as many."""
+
+    async def sent() -> list[dict[str, Any]] | None:
+        puts = [members for _, operation, members in bucket.calls if operation == "PutEvents"]
+        entries = [entry for members in puts for entry in members["Entries"]]
+        return entries if len(entries) >= count else None
+
+    return await eventually(sent)
+
+
 def test_status_changes_are_sent_to_event_bridge() -> None:
     bucket = Bucket()
 
@@ -486,12 +497,7 @@ def test_status_changes_are_sent_to_event_bridge() -> None:
         express = await emulator.create(machines.PASS, "express", type="EXPRESS")
         await emulator.call("start_sync_execution", stateMachineArn=express)
 
-        async def sent() -> list[dict[str, Any]] | None:
-            entries = [entry for _, operation, members in bucket.calls if operation == "PutEvents"
-                       for entry in members["Entries"]]  # fmt: skip
-            return entries if len(entries) >= 2 else None
-
-        began, ended = await eventually(sent)
+        began, ended = await events_sent(bucket, 2)
         assert [began["Source"], began["DetailType"]] == ["aws.states", "Step Functions Execution Status Change"]
         assert began["Resources"] == ended["Resources"] == [execution]
         detail = json.loads(began["Detail"])
@@ -513,12 +519,7 @@ def test_data_too_large_for_an_event_is_left_out() -> None:
         await emulator.ended(await emulator.run(machine, "x" * 150_000))
         await emulator.ended(await emulator.run(machine, "x" * 254_000))
 
-        async def sent() -> list[dict[str, Any]] | None:
-            entries = [entry for _, operation, members in bucket.calls if operation == "PutEvents"
-                       for entry in members["Entries"]]  # fmt: skip
-            return entries if len(entries) >= 4 else None
-
-        details = [json.loads(entry["Detail"]) for entry in await eventually(sent)]
+        details = [json.loads(entry["Detail"]) for entry in await events_sent(bucket, 4)]
         assert [(detail["inputDetails"], detail["outputDetails"]) for detail in details] == [
             ({"included": True}, None),
             ({"included": False}, {"included": True}),
