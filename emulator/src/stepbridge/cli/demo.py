@@ -19,6 +19,7 @@ from stepbridge.cli.device import create_device, gateway_of
 from stepbridge.cli.errors import CommandError
 from stepbridge.cli.processes import Process
 from stepbridge.cli.run import failure, run_execution
+from stepbridge.cli.worker import running_worker
 
 _INPUT = {"a": 15, "b": 42}
 _EXPECTED = {"a": 15, "b": 42, "lambdaOutput": {"result": 57}}
@@ -65,7 +66,7 @@ def _run_in(folder: Path, path: Path) -> object:
         environment = device.environment
         print(f"  client id {environment['CLIENT_ID']}, jobs on {environment['SUBSCRIBE_TOPIC']}", file=sys.stderr)
         _say("4. The worker, a process of its own")
-        stack.enter_context(_worker(folder, environment))
+        stack.enter_context(running_worker(environment, folder / "worker.log"))
         _say(f"5. An execution on {json.dumps(_INPUT)}")
         execution = run_execution(
             connection, json.dumps(_INPUT), stack_of.outputs["StateMachineArn"], timeout=_EXECUTION_SECONDS
@@ -86,16 +87,6 @@ def _emulator(folder: Path) -> Iterator[Connection]:
     with Process("emulator", [sys.executable, "-m", "stepbridge", *command], dict(os.environ), log) as emulator:
         emulator.await_condition(ready.exists, _START_SECONDS)
         yield find_emulator(None, data)
-
-
-@contextlib.contextmanager
-def _worker(folder: Path, variables: dict[str, str]) -> Iterator[None]:
-    log = folder / "worker.log"
-    environment = {**os.environ, **variables}
-    with Process("worker", [sys.executable, "-m", "onprem_worker"], environment, log) as worker:
-        # A message that is published before its first subscription ever is nobody's.
-        worker.await_condition(lambda: "Waiting for jobs" in log.read_text(), _START_SECONDS)
-        yield
 
 
 def _say(step: str) -> None:

@@ -16,13 +16,9 @@ from stepbridge.cli.connection import Connection
 from stepbridge.cli.deploy import DEFAULT_STACK, deploy_stack
 from stepbridge.cli.device import Gateway, create_device, gateway_of
 from stepbridge.cli.errors import CommandError
-from stepbridge.cli.processes import Process
 from stepbridge.cli.run import run_execution
+from stepbridge.cli.worker import READY, WORKER, running_worker
 
-# The worker of on-prem-worker/, and what it logs once it has subscribed.
-_WORKER = (sys.executable, "-m", "onprem_worker")
-_WORKER_READY = "Waiting for jobs"
-_WORKER_START_SECONDS = 30.0
 _POLL_SECONDS = 0.5
 
 
@@ -48,7 +44,7 @@ class Device:
     environment: Mapping[str, str]
 
     @contextlib.contextmanager
-    def worker(self, command: Sequence[str] = _WORKER, *, ready: str = _WORKER_READY) -> Iterator[Path]:
+    def worker(self, command: Sequence[str] = WORKER, *, ready: str = READY) -> Iterator[Path]:
         """Run a worker as a process of its own while the context lasts; gives the file that has its output.
 
         The context begins when the output has the text `ready`: a message that is published before a worker's first
@@ -56,9 +52,7 @@ class Device:
         """
         with tempfile.TemporaryDirectory(prefix="stepbridge-worker-") as folder:
             log = Path(folder) / "worker.log"
-            environment = {**os.environ, "PYTHONUNBUFFERED": "1", **self.environment}
-            with Process("worker", list(command), environment, log) as process:
-                process.await_condition(lambda: ready in log.read_text(errors="replace"), _WORKER_START_SECONDS)
+            with running_worker(self.environment, log, command, ready):
                 try:
                     yield log
                 finally:
