@@ -206,19 +206,19 @@ connects = st.builds(
 
 
 @given(st.one_of(publishes, subscribes, connects))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_there_and_back(packet: p.Packet) -> None:
     assert list(decoder(5, packet).feed(encode(packet, 5))) == [packet]
 
 
 @given(st.lists(st.binary(max_size=200), max_size=10), st.sampled_from([None, 4, 5]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_no_bytes_do_harm(chunks: list[bytes], version: int | None) -> None:
     _survives(Decoder(version=version, maximum_packet_size=256), chunks)
 
 
 @given(publishes | subscribes | connects, st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_no_damage_to_a_good_packet_does_harm(packet: p.Packet, data: st.DataObject) -> None:
     wire = bytearray(encode(packet, 5))
     for _ in range(data.draw(st.integers(1, 4))):

@@ -178,7 +178,7 @@ packet_bytes = st.sampled_from(
 
 
 @given(st.lists(packet_bytes | st.binary(max_size=30), max_size=12), st.sampled_from([None, 4, 5]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_no_conversation_does_harm(chunks: list[bytes], version: int | None) -> None:
     session = ServerSession() if version is None else connected(version)
     for chunk in chunks:

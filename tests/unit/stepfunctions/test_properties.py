@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.stepfunctions import replay
 
@@ -93,7 +93,7 @@ def _state(draw: Any, name: str, going_on: dict[str, Any], names: list[str], dep
     return state
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(st.data())
 def test_no_order_of_events_breaks_the_reducer(data: st.DataObject) -> None:
     definition = language.parse(json.dumps(data.draw(_flow("s", 2))))
@@ -186,7 +186,7 @@ _FIELDS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.dictionaries(_FIELDS, _JSON, max_size=8),
     st.sampled_from(["Task", "Wait", "Pass", "Succeed", "Fail", "Choice", "Parallel", "Map"]),
