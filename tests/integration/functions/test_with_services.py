@@ -342,11 +342,11 @@ class Collector:
 
     def __init__(self, account: Account, name: str, *, whole: bool = False, **mapping: Any) -> None:
         self.account = account
-        self.source, self.arn = account.queue(name, VisibilityTimeout="1")
+        self.source, self.arn = account.queue(name, VisibilityTimeout="3")
         self.sink, _ = account.queue(f"{name}-sink")
         environment = {"SINK": self.sink, **({"WHOLE": "1"} if whole else {})}
         role = account.role(name, allow(QUEUES))
-        account.function(name, role, COLLECTOR, Environment={"Variables": environment}, Timeout=1)
+        account.function(name, role, COLLECTOR, Environment={"Variables": environment}, Timeout=3)
         self.mapping = account.functions.create_event_source_mapping(
             EventSourceArn=self.arn, FunctionName=name, **mapping
         )
@@ -502,7 +502,7 @@ def test_mappings_that_are_refused(account: Account, powerless: str, collect: An
     )
     _, quick = account.queue("quick", VisibilityTimeout="0")
     assert account.refused(create, EventSourceArn=quick, FunctionName="strict")[1] == (
-        "Queue visibility timeout: 0 seconds is less than Function timeout: 1 seconds"
+        "Queue visibility timeout: 0 seconds is less than Function timeout: 3 seconds"
     )
     stream = f"arn:aws:kinesis:us-east-1:{ACCOUNT}:stream/s"
     assert account.refused(create, EventSourceArn=stream, FunctionName="strict")[1] == (
