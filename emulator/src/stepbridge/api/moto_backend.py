@@ -59,6 +59,7 @@ class MotoBackend:
         self._on_queue_message: Callable[[str, float], object] | None = None
         self._on_schedule_change: Callable[[], object] | None = None
         self._on_event: EventListener | None = None
+        self._events: Any = None  # moto's backend for EventBridge, once it is there
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
@@ -160,9 +161,11 @@ class MotoBackend:
         """Whether the default bus of EventBridge may have rules with patterns; cheap, and does not load moto."""
         if self._application is _not_loaded:
             return any(service_changed_by(kept.request) == "events" for kept in self._kept)
-        if "moto.events.models" not in sys.modules:
-            return False
-        bus = sys.modules["moto.events.models"].events_backends[self._account][region].event_buses.get("default")
+        if self._events is None:
+            if "moto.events.models" not in sys.modules:
+                return False
+            self._events = sys.modules["moto.events.models"].events_backends[self._account][region]
+        bus = self._events.event_buses.get("default")
         return bus is not None and any(rule.event_pattern.dump() for rule in list(bus.rules.values()))
 
     def close(self) -> None:

@@ -146,6 +146,7 @@ class Environment:
         self._server: asyncio.Server | None = None
         self._answer: Answer | None = None
         self._frozen = False
+        self._peak = 0  # megabytes, as of the last answer
         self._initialized: asyncio.Future[None] | None = None
         self._init_duration: float | None = None
         self._running: _Running | None = None
@@ -274,6 +275,7 @@ class Environment:
         self._read_log()
         self._log(f"{iso_timestamp(self._clock.now())} {request_id} {message}\n")
         payload = error_document("Sandbox.Timedout", f"RequestId: {request_id} Error: {message}")
+        self._peak = _peak_memory(self._process)
         self._finish(running, payload, "Unhandled", "Status: timeout")
         self.end()
 
@@ -296,7 +298,7 @@ class Environment:
             f"Duration: {milliseconds:.2f} ms",
             f"Billed Duration: {billed:.0f} ms",
             f"Memory Size: {self.plan.memory} MB",
-            f"Max Memory Used: {min(_peak_memory(self._process), self.plan.memory)} MB",
+            f"Max Memory Used: {min(self._peak, self.plan.memory)} MB",
         ]
         if init is not None:
             parts.append(f"Init Duration: {init * 1000:.2f} ms")
@@ -327,7 +329,8 @@ class Environment:
         running = self._running
         if running is None or running.invocation.request_id != request_id:
             return False
-        if _peak_memory(self._process) > self.plan.memory or (failed and _ran_out_of_memory(payload)):
+        self._peak = _peak_memory(self._process)
+        if self._peak > self.plan.memory or (failed and _ran_out_of_memory(payload)):
             self._fail_by_memory(running)
         elif failed:
             self._finish(running, self._as_on_aws(payload), "Unhandled")
