@@ -1,6 +1,5 @@
 """docker-compose.yml, unmodified: the loop, who reaches whom, and what survives.  `make compose-test` runs this."""
 
-import contextlib
 import hashlib
 import json
 import threading
@@ -66,16 +65,17 @@ class Jobs:
             assert json.loads(description["output"])["lambdaOutput"] == {"result": number + 1000}
 
     def _start(self, number: int) -> str:
+        # The name makes it the same execution however often a client has to ask.
+        name, job = f"{self._name}-{number}", json.dumps({"a": number, "b": 1000})
+
         def start() -> str | None:
-            # The name makes it the same execution however often a client has to ask.
-            with contextlib.suppress(BotoCoreError):
-                started = self._states.start_execution(
-                    stateMachineArn=self._machine,
-                    name=f"{self._name}-{number}",
-                    input=json.dumps({"a": number, "b": 1000}),
-                )
-                return str(started["executionArn"])
-            return None
+            try:
+                started = self._states.start_execution(stateMachineArn=self._machine, name=name, input=job)
+            except BotoCoreError:
+                return None
+            except self._states.exceptions.ExecutionAlreadyExists:  # the answer was lost, and it has ended since
+                return f"{self._machine.replace(':stateMachine:', ':execution:')}:{name}"
+            return str(started["executionArn"])
 
         execution = wait_until(start, "the rule-bridge to answer", 60)
         self._started.release()
