@@ -31,6 +31,10 @@ class RecordedCalls:
 
     async def call(self, service: str, operation: str, **members: Any) -> dict[str, Any]:
         self.made.append((service, operation, members))
+        if operation == "CreateLogStream" and {"logGroupName": members["logGroupName"]} not in self.of(
+            "CreateLogGroup"
+        ):
+            raise AwsError("ResourceNotFoundException", "The specified log group does not exist.", status=400)
         answer = self.answers.get(operation, {})
         if isinstance(answer, AwsError):
             raise answer

@@ -1,10 +1,11 @@
 """What functions write, on its way to CloudWatch Logs.
 
-Lines are collected and sent twice a second, in the background: no invocation waits for its log.
+Lines are collected and sent once a second, in the background: no invocation waits for its log.
 """
 
 import asyncio
 import contextlib
+from functools import partial
 
 from stepbridge.api.errors import AwsError
 from stepbridge.clock import Clock, Timer
@@ -12,7 +13,7 @@ from stepbridge.functions.aws_calls import RoleCalls
 from stepbridge.iam import RoleSession
 from stepbridge.trace import Trace
 
-_DELAY = 0.5  # seconds
+_DELAY = 1.0  # seconds
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
 _MAX_EVENTS = 10_000
 _MAX_BYTES = 1_048_576
@@ -98,10 +99,18 @@ class LogShipper:
     async def _create(self, group: str, stream: str, writer: RoleSession) -> None:
         if (group, stream) in self._known:
             return
-        with contextlib.suppress(AwsError):  # it may be there, and the role may not be allowed to make one
-            await self._calls.call(writer, "logs", "CreateLogGroup", logGroupName=group)
+        create_stream = partial(
+            self._calls.call, writer, "logs", "CreateLogStream", logGroupName=group, logStreamName=stream
+        )
         try:
-            await self._calls.call(writer, "logs", "CreateLogStream", logGroupName=group, logStreamName=stream)
+            try:
+                await create_stream()
+            except AwsError as error:
+                if error.code != "ResourceNotFoundException":
+                    raise
+                with contextlib.suppress(AwsError):  # the role may not be allowed to make one
+                    await self._calls.call(writer, "logs", "CreateLogGroup", logGroupName=group)
+                await create_stream()
         except AwsError as error:
             if error.code != "ResourceAlreadyExistsException":
                 raise
