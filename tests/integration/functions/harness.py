@@ -31,9 +31,8 @@ class RecordedCalls:
 
     async def call(self, service: str, operation: str, **members: Any) -> dict[str, Any]:
         self.made.append((service, operation, members))
-        if operation == "CreateLogStream" and {"logGroupName": members["logGroupName"]} not in self.of(
-            "CreateLogGroup"
-        ):
+        group = {"logGroupName": members.get("logGroupName")}
+        if operation == "CreateLogStream" and group not in self.of("CreateLogGroup"):
             raise AwsError("ResourceNotFoundException", "The specified log group does not exist.", status=400)
         answer = self.answers.get(operation, {})
         if isinstance(answer, AwsError):

@@ -103,16 +103,13 @@ class LogShipper:
             self._calls.call, writer, "logs", "CreateLogStream", logGroupName=group, logStreamName=stream
         )
         try:
-            try:
-                await create_stream()
-            except AwsError as error:
-                if error.code != "ResourceNotFoundException":
-                    raise
+            await create_stream()
+        except AwsError as error:
+            if error.code == "ResourceNotFoundException":
                 with contextlib.suppress(AwsError):  # the role may not be allowed to make one
                     await self._calls.call(writer, "logs", "CreateLogGroup", logGroupName=group)
                 await create_stream()
-        except AwsError as error:
-            if error.code != "ResourceAlreadyExistsException":
+            elif error.code != "ResourceAlreadyExistsException":
                 raise
         self._known.add((group, stream))
 
