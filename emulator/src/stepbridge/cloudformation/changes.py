@@ -80,6 +80,19 @@ def changes(existing: Mapping[str, Existing], blueprint: Blueprint) -> list[Chan
     return sorted(found, key=lambda change: change.logical_id)
 
 
+def differs(stack: Mapping[str, Any], existing: Mapping[str, Existing], blueprint: Blueprint) -> bool:
+    """Whether a stack, which has these resources, would become another one: in resources, outputs or tags."""
+    if changes(existing, blueprint):
+        return True
+    try:
+        outputs = blueprint.outputs(lambda name, attribute: existing[name].value(attribute))
+    except TemplateError:
+        return True
+    if outputs != stack.get("Outputs", []):
+        return True
+    return dict(blueprint.tags) != {tag["Key"]: tag["Value"] for tag in stack.get("Tags", [])}
+
+
 def _modification(before: Existing, declaration: Declaration, properties: Mapping[str, Any]) -> Change | None:
     if before.type_name != declaration.type_name:
         return Change(

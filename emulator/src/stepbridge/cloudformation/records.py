@@ -89,6 +89,19 @@ class Records:
         """Remove a stack that never came to be (its only change set was deleted)."""
         self._store.execute("DELETE FROM cloudformation_stack WHERE stack_id = ?", (stack_id,))
 
+    def exports(self) -> list[Members]:
+        """What stacks export to others, by the newest stack first."""
+        return [
+            {"ExportingStackId": stack["StackId"], "Name": output["ExportName"], "Value": output["OutputValue"]}
+            for stack in self.stacks()
+            for output in stack.get("Outputs", [])
+            if "ExportName" in output
+        ]
+
+    def importing(self, export: str) -> list[str]:
+        """The names of the stacks that import an export."""
+        return [stack["StackName"] for stack in self.stacks() if export in stack.get("imports", [])]
+
     # Resources
 
     def resource(self, stack_id: str, logical_id: str) -> Members | None:
