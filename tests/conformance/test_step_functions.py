@@ -56,10 +56,12 @@ EXCEPTIONS: dict[str, str] = {
         "entry of the same state has the text"
     ),
     "error_handling/test_aws_sdk::TestAwsSdk::test_invalid_secret_name": (
-        "moto's Secrets Manager takes any name of a secret"
+        "recorded in June 2023: its cause lacks the \"(SDK Attempt Count: 1)\" that the causes of aws-sdk tasks end in "
+        "since (recording of November 2025); all else is equal"
     ),
     "error_handling/test_task_service_sqs::TestTaskServiceSqs::test_send_message_no_such_queue": (
-        "AWS calls the queue's URL, whose host does not resolve"
+        "a fault of the case: the queue's random name is replaced in its URL, but not in the causes, which name the "
+        "host alone, and so are those of the recording"
     ),
 }
 

@@ -74,6 +74,11 @@ def topic(name: str) -> str:
         ),
         ("aws-sdk:s3:putObject", {"Bucket": "integrations", "Key": "k", "Body": {"a": 1}}, {"ETag": ...}),
         (
+            "aws-sdk:s3:putObject",
+            {"Bucket": "integrations", "Key": "acl", "Acl": "private", "SsekmsKeyId": None},
+            {"ETag": ...},
+        ),
+        (
             "aws-sdk:s3:headObject",
             {"Bucket": "integrations", "Key": "k"},
             {"ContentType": "text/plain; charset=UTF-8", "ContentLength": 7},
@@ -210,43 +215,9 @@ def test_what_a_task_puts_out(
         ),
         (
             "sqs:sendMessage",
-            {"QueueUrl": 5, "MessageBody": "x"},
+            {"QueueUrl": "5", "MessageBody": "x"},
             "SQS.InvalidAddressException",
             "The address 5 is not valid for this endpoint. (Service: AmazonSQS; Status Code: 404; ",
-        ),
-        (
-            "dynamodb:getItem",
-            {"TableName": "t", "Key": ["x"]},
-            "States.Runtime",
-            (
-                """The Parameters '{"TableName":"t","Key":["x"]}' could not be used to start the Task: """
-                "[The value for the field 'Key' must be an OBJECT]"
-            ),
-        ),
-        (
-            "aws-sdk:sqs:receiveMessage",
-            {"QueueUrl": "http://x", "MaxNumberOfMessages": "1", "AttributeNames": "All"},
-            "States.Runtime",
-            (
-                """The Parameters '{"QueueUrl":"http://x","MaxNumberOfMessages":"1","AttributeNames":"All"}' """
-                "could not be used to start the Task: [The value for the field 'MaxNumberOfMessages' must be a NUMBER, "
-                "The value for the field 'AttributeNames' must be an ARRAY]"
-            ),
-        ),
-        (
-            "http:invoke",
-            {"ApiEndpoint": 5, "Method": "GET", "Authentication": {"ConnectionArn": "x"}},
-            "States.Runtime",
-            "The Parameters '",
-        ),
-        (
-            "lambda:invoke",
-            {"FunctionName": 5},
-            "States.Runtime",
-            (
-                """The Parameters '{"FunctionName":5}' could not be used to start the Task: """
-                "[The value for the field 'FunctionName' must be a STRING]"
-            ),
         ),
         (
             "lambda:invoke",
@@ -260,11 +231,8 @@ def test_what_a_task_puts_out(
         (
             "states:startExecution",
             {"StateMachineArn": None},
-            "States.Runtime",
-            (
-                """The Parameters '{"StateMachineArn":null}' could not be used to start the Task: """
-                "[The field 'StateMachineArn' is required but was missing]"
-            ),
+            "StepFunctions.ValidationException",
+            "1 validation error detected: Value null at 'stateMachineArn' failed to satisfy constraint: ",
         ),
         (
             "aws-sdk:lambda:getFunction",
@@ -286,13 +254,46 @@ def test_how_a_task_is_refused(
     assert tested["cause"].startswith(cause)
 
 
+@pytest.mark.parametrize("resource", ["lambda:invoke", "aws-sdk:lambda:invoke"])
+def test_what_no_task_can_be_started_with_fails_before_it_is_scheduled_and_is_not_caught(
+    stepbridge: EmulatorProcess, role: str, resource: str
+) -> None:
+    catcher = {"ErrorEquals": ["States.ALL"], "Next": "Caught"}
+    task = {"Type": "Task", "Resource": f"arn:aws:states:::{resource}", "Arguments": "{% $states.input %}"}
+    machine = {
+        "QueryLanguage": "JSONata",
+        "StartAt": "Call",
+        "States": {"Call": {**task, "Catch": [catcher], "End": True}, "Caught": {"Type": "Succeed"}},
+    }
+    states = stepbridge.client("stepfunctions")
+    name = resource.replace(":", "-")
+    arn = states.create_state_machine(name=name, definition=json.dumps(machine), roleArn=role)["stateMachineArn"]
+
+    execution = states.start_execution(stateMachineArn=arn, input='{"FunctionName":5,"Later":1}')["executionArn"]
+
+    history = states.get_execution_history(executionArn=execution)["events"]
+    assert [event["type"] for event in history] == ["ExecutionStarted", "TaskStateEntered", "ExecutionFailed"]
+    assert history[-1]["executionFailedEventDetails"] == {
+        "error": "States.Runtime",
+        "cause": (
+            "An error occurred while executing the state 'Call' (entered at the event id #2). "
+            """The Parameters '{"FunctionName":5,"Later":1}' could not be used to start the Task: """
+            """[The value for the field 'FunctionName' must be a STRING, """
+            """The field "Later" is not supported by Step Functions]"""
+        ),
+    }
+
+
 @pytest.mark.parametrize(
     "resource", ["aws-sdk:translate:translateText", "aws-sdk:sqs:listMessageMoveTaskz", "ecs:runTask.sync"]
 )
 def test_a_service_that_is_not_there_is_refused_at_creation_by_name(
     stepbridge: EmulatorProcess, role: str, resource: str
 ) -> None:
-    parameters = {"Cluster": "c", "TaskDefinition": "t"} if resource.startswith("ecs") else {}
+    parameters = {
+        "ecs:runTask.sync": {"Cluster": "c", "TaskDefinition": "t"},
+        "aws-sdk:translate:translateText": {"Text": "t", "SourceLanguageCode": "en", "TargetLanguageCode": "de"},
+    }.get(resource, {})
     task = {"Type": "Task", "Resource": f"arn:aws:states:::{resource}", "Parameters": parameters, "End": True}
     definition = json.dumps({"StartAt": "T", "States": {"T": task}})
     states = stepbridge.client("stepfunctions")

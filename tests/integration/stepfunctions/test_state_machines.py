@@ -24,8 +24,9 @@ def run(scenario: Callable[[Emulator], Awaitable[None]]) -> None:
     asyncio.run(main())
 
 
-def task(resource: str) -> dict[str, Any]:
-    return {"StartAt": "Call", "States": {"Call": {"Type": "Task", "Resource": resource, "End": True}}}
+def task(resource: str, **parameters: str) -> dict[str, Any]:
+    call = {"Type": "Task", "Resource": resource, "Parameters": parameters, "End": True}
+    return {"StartAt": "Call", "States": {"Call": call}}
 
 
 def test_a_machine_is_described_as_it_was_created() -> None:
@@ -88,7 +89,7 @@ def test_creating_twice() -> None:
             ),
         ),
         (
-            {"definition": json.dumps(task("arn:aws:states:::glue:startJobRun.sync"))},
+            {"definition": json.dumps(task("arn:aws:states:::glue:startJobRun.sync", JobName="j"))},
             "InvalidDefinition",
             (
                 "Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: AWS has the resource "

@@ -7,6 +7,7 @@ import pytest
 
 from stepbridge.stepfunctions import language
 from stepbridge.stepfunctions.language.definition import Map, Parallel, Task
+from stepbridge.stepfunctions.service.integrations import parameters
 
 SCHEMA = "SCHEMA_VALIDATION_FAILED"
 UNSUPPORTED = "UNSUPPORTED_JSONATA_EXPRESSION"
@@ -17,9 +18,10 @@ def one(state: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"StartAt": "S", "States": {"S": state, **more}}
 
 
-def found(definition: Any, **options: bool) -> list[tuple[str, str, str | None]]:
+def found(definition: Any, *, express: bool = False) -> list[tuple[str, str, str | None]]:
     text = definition if isinstance(definition, str) else json.dumps(definition)
-    return [(entry.code, entry.message, entry.location) for entry in language.validate(text, **options)]
+    diagnostics = language.validate(text, express=express, check_parameters=parameters.problems)
+    return [(entry.code, entry.message, entry.location) for entry in diagnostics]
 
 
 PASS = {"Type": "Pass", "End": True}
@@ -207,7 +209,8 @@ def test_no_terminal_state_in_the_message() -> None:
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken", "End": True},
+        ({"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken", "End": True,
+          "Parameters": {"QueueUrl": "u", "MessageBody": "b"}},
          "Express state machine does not support '.waitForTaskToken' service integration"),
         ({"Type": "Task", "Resource": "arn:aws:states:us-east-1:111111111111:activity:a", "End": True},
          "Express state machine does not support Activity ARN"),

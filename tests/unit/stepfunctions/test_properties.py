@@ -82,6 +82,7 @@ def _state(draw: Any, name: str, going_on: dict[str, Any], names: list[str], dep
     state["Catch"] = [{"ErrorEquals": ["States.ALL"], "Next": names[-1]}] if draw(st.booleans()) else []
     if kind == "Task":
         state |= {"Resource": draw(_RESOURCES), "TimeoutSeconds": 60, "HeartbeatSeconds": draw(st.integers(1, 59))}
+        state["Parameters"] = {"a.$": draw(_PATHS)}
     elif kind == "Parallel":
         state["Branches"] = [draw(_flow(f"{name}b{n}", depth - 1)) for n in range(draw(st.integers(1, 2)))]
     else:

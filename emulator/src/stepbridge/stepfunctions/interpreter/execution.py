@@ -5,7 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from stepbridge.stepfunctions.interpreter.messages import Command, HistoryEvent
+from stepbridge.stepfunctions.interpreter.messages import Command, HistoryEvent, Json
+from stepbridge.stepfunctions.language.evaluation import EvaluationError
+from stepbridge.stepfunctions.language.resources import Integration, Resource
+from stepbridge.stepfunctions.language.values import to_text
 
 if TYPE_CHECKING:
     from stepbridge.stepfunctions.interpreter.state import ExecutionState
@@ -40,14 +43,24 @@ class Environment:
 
     `now` is the time of the event, in seconds since the epoch.  `new_task_token` makes a token for the task with the
     given id.  `wait_time_scale` is what the time of Wait states is multiplied by.
-    `activity_exists` tells whether an activity, by its ARN, is there to be scheduled.
+    `activity_exists` tells whether an activity, by its ARN, is there to be scheduled, `parameter_problems` what of its
+    parameters an integration cannot be called with.
     """
 
     now: float
     random: random.Random
     new_task_token: Callable[[int], str]
     activity_exists: Callable[[str], bool] = field(default=lambda arn: True)
+    parameter_problems: Callable[[Integration, Json], list[str]] = field(default=lambda resource, parameters: [])
     wait_time_scale: float = 1.0
+
+    def check_parameters(self, resource: Resource, parameters: Json) -> None:
+        """Raise EvaluationError, which nobody catches, unless a task can be started with `parameters`."""
+        problems = self.parameter_problems(resource, parameters) if isinstance(resource, Integration) else []
+        if problems:
+            raise EvaluationError(
+                f"The Parameters '{to_text(parameters)}' could not be used to start the Task: [{', '.join(problems)}]"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ def execute_task(run: Run, branch: Branch) -> None:
     credentials = definition.credentials.evaluate(scope) if definition.credentials is not None else None
     if isinstance(resource, Activity) and not run.environment.activity_exists(resource.arn):
         raise EvaluationError(f"The activity {resource.arn} does not exist.")
+    run.environment.check_parameters(resource, parameters)
     text = to_text(parameters)
     if too_large(text):
         raise EvaluationError(

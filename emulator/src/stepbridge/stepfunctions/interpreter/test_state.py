@@ -183,6 +183,7 @@ class StateTest:
             if isinstance(state, Task):
                 for name, seconds in (("TimeoutSeconds", state.timeout), ("HeartbeatSeconds", state.heartbeat)):
                     number(name, seconds, scope)
+                self.environment.check_parameters(state.resource, self.parameters)
             if not state.is_jsonata:
                 self._inspect("afterParameters", self.parameters)
             elif isinstance(state, Task) and state.arguments is not None:

@@ -1,6 +1,6 @@
 """Definition text → tree, with the checks that AWS makes when a state machine is created."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,24 +34,35 @@ _MAXIMUM_STATE_NAME = 80
 _DEEPEST = 200
 TESTED_STATE = "StateName"  # what TestState calls a state that is given without its state machine
 
+# What of the parameters of an integration, written in a query language, its service's API cannot take.
+ParameterCheck = Callable[[Integration, Json, str], list[str]]
 
-def parse(text: str, *, express: bool = False) -> Definition:
+
+def any_parameters(resource: Integration, parameters: Json, language: str) -> list[str]:
+    """Take all parameters."""
+    return []
+
+
+def parse(text: str, *, express: bool = False, check_parameters: ParameterCheck = any_parameters) -> Definition:
     """Read a definition.
 
-    `express` checks it for an Express state machine.  Raises InvalidDefinition with all that is wrong.
+    `express` checks it for an Express state machine, `check_parameters` those of its integrations.  Raises
+    InvalidDefinition with all that is wrong.
     """
-    definition, diagnostics = _read(text, express=express)
+    definition, diagnostics = _read(text, express, check_parameters)
     if definition is None or any(finding.severity == "ERROR" for finding in diagnostics):
         raise InvalidDefinition(diagnostics)
     return definition
 
 
-def validate(text: str, *, express: bool = False) -> list[Diagnostic]:
+def validate(
+    text: str, *, express: bool = False, check_parameters: ParameterCheck = any_parameters
+) -> list[Diagnostic]:
     """All that is wrong with a definition."""
-    return _read(text, express=express)[1]
+    return _read(text, express, check_parameters)[1]
 
 
-def parse_state(text: str) -> Definition:
+def parse_state(text: str, check_parameters: ParameterCheck = any_parameters) -> Definition:
     """Read the definition of one state, as TestState takes it: a machine of the state `StateName` alone.
 
     Its transitions are not followed.  Raises InvalidDefinition.
@@ -60,7 +71,7 @@ def parse_state(text: str) -> Definition:
     if members is None:
         raise InvalidDefinition(findings.diagnostics)
     machine = {"StartAt": TESTED_STATE, "States": {TESTED_STATE: members}}
-    definition = _Reading(findings, express=False, single_state=True).machine(machine)
+    definition = _Reading(findings, False, check_parameters, single_state=True).machine(machine)
     if findings.diagnostics:
         raise InvalidDefinition(findings.diagnostics)
     return definition
@@ -86,11 +97,11 @@ def _read_json(text: str) -> tuple[dict[str, Json] | None, Findings]:
     return members, findings
 
 
-def _read(text: str, *, express: bool) -> tuple[Definition | None, list[Diagnostic]]:
+def _read(text: str, express: bool, check_parameters: ParameterCheck) -> tuple[Definition | None, list[Diagnostic]]:
     members, findings = _read_json(text)
     if members is None:
         return None, findings.diagnostics
-    definition = _Reading(findings, express=express).machine(members)
+    definition = _Reading(findings, express, check_parameters).machine(members)
     return definition, findings.diagnostics
 
 
@@ -100,6 +111,7 @@ class _Reading:
 
     findings: Findings
     express: bool
+    check_parameters: ParameterCheck
     single_state: bool = False
     language: str = JSONPATH
     all_states: dict[str, State] = field(default_factory=dict)
@@ -174,9 +186,19 @@ class _Reading:
         fields.allow(states.FIELDS[kind], either_language=downgraded)
         _query_language(fields, self.language)
         state = states.PARSERS[kind](fields, name, self._inner_flow)
+        if isinstance(state, Task) and isinstance(state.resource, Integration):
+            self._check_call(fields, state.resource)
         if self.express:
             self._check_express(fields, state)
         return state
+
+    def _check_call(self, fields: Fields, resource: Integration) -> None:
+        name = "Arguments" if fields.is_jsonata else "Parameters"
+        if not fields.has(name):
+            fields.error(f"{name} field is required for resource ARN: {resource.arn}", "Resource")
+            return
+        for problem in self.check_parameters(resource, fields.members[name], fields.language):
+            fields.error(problem, name)
 
     def _check_express(self, fields: Fields, state: State) -> None:
         if isinstance(state, Map) and state.distributed:

@@ -168,8 +168,7 @@ def _task(fields: Fields, name: str, parse_flow: FlowParser) -> State:
     if fields.has("Credentials"):
         if isinstance(resource, resources.Activity):
             fields.error("The field 'Credentials' is not supported for activities", "Credentials")
-        _check_parameters(fields, "Credentials", ("RoleArn",), ("RoleArn",))
-    _check_call(fields, resource)
+        _check_credentials(fields)
     return Task(
         **_common(fields, name),
         **_retryable(fields),
@@ -180,37 +179,16 @@ def _task(fields: Fields, name: str, parse_flow: FlowParser) -> State:
     )
 
 
-# What the optimized integrations take: the fields they need, and all they know.
-_PARAMETERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "lambda:invoke": (("FunctionName",), ("FunctionName", "Payload", "ClientContext", "InvocationType", "Qualifier")),
-    "sqs:sendMessage": (
-        ("QueueUrl",),
-        ("QueueUrl", "MessageBody", "DelaySeconds", "MessageAttributes", "MessageAttribute",
-         "MessageDeduplicationId", "MessageGroupId"),
-    ),
-    "states:startExecution": (("StateMachineArn",), ("StateMachineArn", "Input", "Name", "TraceHeader")),
-}  # fmt: skip
-
-
-def _check_call(fields: Fields, resource: resources.Resource) -> None:
-    name = "Arguments" if fields.is_jsonata else "Parameters"
-    if isinstance(resource, resources.Integration):
-        needed, known = _PARAMETERS.get(f"{resource.service}:{resource.action}", ((), ()))
-        _check_parameters(fields, name, needed, known)
-
-
-def _check_parameters(fields: Fields, name: str, needed: tuple[str, ...], known: tuple[str, ...]) -> None:
-    """Note what is missing in the template `name`, and what is not `known`."""
-    arguments = fields.members.get(name)
-    if not isinstance(arguments, Mapping):
+def _check_credentials(fields: Fields) -> None:
+    credentials = fields.members["Credentials"]
+    if not isinstance(credentials, Mapping):
         return
-    given = [field if fields.is_jsonata else field.removesuffix(".$") for field in arguments]
-    for field in needed:
-        if field not in given:
-            fields.error(f"The field '{field}' is required but was missing", name)
-    for field in given:
-        if known and field not in known:
-            fields.error(f'The field "{field}" is not supported by Step Functions', name)
+    given = [name if fields.is_jsonata else name.removesuffix(".$") for name in credentials]
+    if "RoleArn" not in given:
+        fields.error("The field 'RoleArn' is required but was missing", "Credentials")
+    for name in given:
+        if name != "RoleArn":
+            fields.error(f'The field "{name}" is not supported by Step Functions', "Credentials")
 
 
 def _wait(fields: Fields, name: str, parse_flow: FlowParser) -> State:

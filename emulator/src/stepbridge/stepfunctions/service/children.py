@@ -9,12 +9,13 @@ from typing import Any
 
 from stepbridge.api.errors import AwsError
 from stepbridge.api.models import operation_model
+from stepbridge.api.validation import validate
 from stepbridge.stepfunctions.interpreter.messages import ExecutionStopped, Json
 from stepbridge.stepfunctions.language.resources import SYNC, SYNC_2, Integration
 from stepbridge.stepfunctions.service.execution_operations import ExecutionOperations, Parent
 from stepbridge.stepfunctions.service.integrations import TaskCall
-from stepbridge.stepfunctions.service.integrations.aws_calls import refused, to_output
-from stepbridge.stepfunctions.service.integrations.parameter_types import check_texts
+from stepbridge.stepfunctions.service.integrations.aws_calls import refused
+from stepbridge.stepfunctions.service.integrations.members import OPTIMIZED, to_members, to_output
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import http_metadata, new_request_id, to_json
 from stepbridge.stepfunctions.service.runner import Finished
 
@@ -31,7 +32,6 @@ class ChildExecutions(ExecutionOperations):
 
     async def _start_child(self, call: TaskCall) -> Json:
         parameters = call.parameters
-        check_texts(parameters, "StateMachineArn", "Name", "TraceHeader")
         text = parameters.get("Input")
         if not isinstance(text, str):
             text = to_json({} if text is None else text)
@@ -40,6 +40,7 @@ class ChildExecutions(ExecutionOperations):
         name = parameters.get("Name") or str(uuid.uuid4())
         operation = operation_model("stepfunctions", "StartExecution")
         try:
+            validate("stepfunctions", operation.input_shape, to_members(operation.input_shape, parameters, OPTIMIZED))
             await call.authorize(operation, {"stateMachineArn": parameters["StateMachineArn"]})
             arn, started = self._start(
                 parameters["StateMachineArn"], name, text, parameters.get("TraceHeader"), parent=parent
@@ -60,7 +61,7 @@ class ChildExecutions(ExecutionOperations):
         members = {
             name: value for name, value in self._describe(finished.arn).items() if not name.startswith("redrive")
         }
-        description: dict[str, Json] = to_output(shape, members, milliseconds=True)
+        description: dict[str, Json] = to_output(shape, members, OPTIMIZED)
         if finished.outcome.status != "SUCCEEDED":
             answer: dict[str, Json] = {"error": "States.TaskFailed", "cause": to_json(description)}
         else:

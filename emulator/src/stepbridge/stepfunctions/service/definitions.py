@@ -7,7 +7,7 @@ from typing import Any
 from stepbridge.api.errors import AwsError
 from stepbridge.stepfunctions import language
 from stepbridge.stepfunctions.language import json_text, resources
-from stepbridge.stepfunctions.service.integrations import TaskIntegrations
+from stepbridge.stepfunctions.service.integrations import TaskIntegrations, parameters
 from stepbridge.stepfunctions.service.integrations.sdk import find_operation
 
 
@@ -20,7 +20,7 @@ def check(text: str, machine_type: str, integrations: TaskIntegrations) -> None:
 
 def diagnostics(text: str, machine_type: str, integrations: TaskIntegrations) -> list[language.Diagnostic]:
     """What ValidateStateMachineDefinition says of `text`."""
-    found = language.validate(text, express=machine_type == "EXPRESS")
+    found = language.validate(text, express=machine_type == "EXPRESS", check_parameters=parameters.problems)
     if not any(diagnostic.severity == "ERROR" for diagnostic in found):
         found = [*found, *_not_emulated(json.loads(text), "", integrations)]
     return found

@@ -42,7 +42,7 @@ from stepbridge.stepfunctions.service import hops
 from stepbridge.stepfunctions.service.activities import Activities
 from stepbridge.stepfunctions.service.execution_logs import ExecutionLogs
 from stepbridge.stepfunctions.service.history import History
-from stepbridge.stepfunctions.service.integrations import TaskCall, TaskError, TaskIntegrations
+from stepbridge.stepfunctions.service.integrations import TaskCall, TaskError, TaskIntegrations, parameters
 from stepbridge.stepfunctions.service.machines import Machines
 from stepbridge.stepfunctions.service.timers import Timers
 from stepbridge.stepfunctions.service.tokens import Sealer
@@ -226,6 +226,7 @@ class ExecutionRunner:
             random=self._random,
             new_task_token=lambda task: self._sealer.task_token(execution, task),
             activity_exists=self._activities.exists,
+            parameter_problems=parameters.problems,
             wait_time_scale=self._integrations.wait_time_scale,
         )
 

@@ -20,7 +20,7 @@ from stepbridge.stepfunctions.language import json_text, resources
 from stepbridge.stepfunctions.language.definition import Map, Parallel, State, Task
 from stepbridge.stepfunctions.language.parser import TESTED_STATE
 from stepbridge.stepfunctions.service.core import Core
-from stepbridge.stepfunctions.service.integrations import TaskCall, TaskError
+from stepbridge.stepfunctions.service.integrations import TaskCall, TaskError, parameters
 from stepbridge.stepfunctions.service.integrations.call import not_inspected
 from stepbridge.stepfunctions.service.integrations.optimized import ACTIONS
 from stepbridge.stepfunctions.service.integrations.sdk import find_operation
@@ -57,6 +57,7 @@ class StateTestOperations(Core):
                 now=self._clock.now(),
                 random=random.Random(),  # noqa: S311 - for States.MathRandom
                 new_task_token=lambda task: self._sealer.task_token(0, task),
+                parameter_problems=parameters.problems,
             ),
             variables=_json("variables", request.get("variables", "{}")),
             context_override=_context(request),
@@ -98,8 +99,8 @@ def _find_state(request: Members) -> State:
     name = request.get("stateName")
     try:
         if name is None:
-            return language.parse_state(request["definition"]).states[TESTED_STATE]
-        states = language.parse(request["definition"]).states
+            return language.parse_state(request["definition"], parameters.problems).states[TESTED_STATE]
+        states = language.parse(request["definition"], check_parameters=parameters.problems).states
     except language.InvalidDefinition as error:
         raise AwsError("InvalidDefinition", error.message) from None
     if name not in states:

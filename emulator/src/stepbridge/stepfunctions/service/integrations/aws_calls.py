@@ -1,26 +1,19 @@
-"""Calls of other AWS services: who makes them, and what parameters, results and refusals look like in a workflow.
-
-Step Functions writes the members of every service in PascalCase, whatever the service's API writes; the shapes of the
-botocore model say what each member is.
-"""
+"""Calls of other AWS services: who makes them, and what their refusals look like in a workflow."""
 
 import base64
 import re
 import secrets
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Protocol
 
-from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
+from botocore.model import OperationModel, Shape
 
 from stepbridge.api.errors import QUERY_ERROR_CODE, AwsError, NoAnswerError
 from stepbridge.api.models import service_model
 from stepbridge.api.validation import validate
-from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.service.integrations.call import TaskCall, TaskError
-from stepbridge.stepfunctions.service.integrations.parameter_types import check_types
-from stepbridge.stepfunctions.service.integrations.sdk_metadata import new_request_id, to_json
+from stepbridge.stepfunctions.service.integrations.members import Style, to_members
+from stepbridge.stepfunctions.service.integrations.sdk_metadata import new_request_id
 
 _NOT_FOUND = {"HeadObject": "NoSuchKeyException", "HeadBucket": "NoSuchBucketException"}
 
@@ -39,18 +32,16 @@ class AwsCalls(Protocol):
         ...
 
 
-async def make(calls: AwsCalls, operation: OperationModel, call: TaskCall, **defaults: str) -> dict[str, Any]:
-    """Call `operation` with the parameters of `call`.  Raises AwsError, also for what is missing or not allowed.
+async def make(
+    calls: AwsCalls, operation: OperationModel, call: TaskCall, style: Style, **defaults: str
+) -> dict[str, Any]:
+    """Call `operation` with the parameters of `call`.  Raises AwsError, also for what is null or not allowed.
 
     `defaults` are members that are sent where the parameters do not have them.
     """
     service = operation.service_model.service_name
     shape = operation.input_shape
-    check_types(shape, call.parameters)
-    members = {**defaults, **to_members(shape, call.parameters)}
-    unknown = [name for name in members if shape is None or name not in shape.members]
-    if unknown:
-        raise TaskError("States.Runtime", f"The field '{unknown[0]}' is not supported by Step Functions")
+    members = {**defaults, **(to_members(shape, call.parameters, style) if shape is not None else {})}
     if service == "sqs":
         for name in shape.required_members if shape is not None else ():
             if members.get(name, "") == "":
@@ -62,57 +53,6 @@ async def make(calls: AwsCalls, operation: OperationModel, call: TaskCall, **def
     await call.authorize(operation, members)
     validate(service, shape, members)
     return await calls.call(service, operation.name, **members)
-
-
-def to_members(shape: Shape | None, value: Json) -> Any:
-    """Parameters as a definition writes them, as members of the API: names in its spelling, blobs as bytes.
-
-    A parameter that is null is one that is not there.
-    """
-    if isinstance(shape, StructureShape) and isinstance(value, Mapping):
-        names = {_pascal(name): name for name in shape.members}
-        return {
-            names.get(key, key): to_members(shape.members.get(names.get(key, key)), item)
-            for key, item in value.items()
-            if item is not None
-        }
-    if isinstance(shape, ListShape) and isinstance(value, list):
-        return [to_members(shape.member, item) for item in value]
-    if isinstance(shape, MapShape) and isinstance(value, Mapping):
-        return {key: to_members(shape.value, item) for key, item in value.items()}
-    if shape is not None and shape.type_name == "blob":
-        return to_json(value).encode()  # text too gets its quotes: so AWS stores it in S3
-    if shape is not None and shape.type_name == "string" and not isinstance(value, str) and value is not None:
-        return to_json(value)
-    return value
-
-
-def to_output(shape: Shape | None, value: Any, *, milliseconds: bool) -> Json:
-    """The answer of an API as a workflow sees it.
-
-    Times are ISO 8601 text in calls of the SDK, and `milliseconds` since the epoch in Step Functions' own
-    integrations.
-    """
-    if shape is None:  # an operation without output
-        return {}
-    if isinstance(shape, StructureShape) and isinstance(value, Mapping):
-        return {
-            _pascal(name): to_output(shape.members.get(name), item, milliseconds=milliseconds)
-            for name, item in value.items()
-            if name in shape.members and item is not None
-        }
-    if isinstance(shape, ListShape) and isinstance(value, list):
-        return [to_output(shape.member, item, milliseconds=milliseconds) for item in value]
-    if isinstance(shape, MapShape) and isinstance(value, Mapping):
-        return {key: to_output(shape.value, item, milliseconds=milliseconds) for key, item in value.items()}
-    if shape.type_name == "timestamp":
-        return _time(value, milliseconds)
-    if isinstance(value, bytes | bytearray):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return base64.b64encode(value).decode()
-    return value
 
 
 def refused_by_sdk(service: str, operation: OperationModel, error: AwsError) -> TaskError:
@@ -187,15 +127,3 @@ def _error_shapes(service: str) -> list[Shape]:
     model = service_model(service)
     shapes = map(model.shape_for, model.shape_names)
     return [shape for shape in shapes if shape.metadata.get("exception")]
-
-
-def _pascal(name: str) -> str:
-    return name[:1].upper() + name[1:]
-
-
-def _time(value: Any, milliseconds: bool) -> Json:
-    seconds = value.timestamp() if isinstance(value, datetime) else value
-    if milliseconds:
-        return round(seconds * 1000)
-    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds" if seconds % 1 else "seconds")
-    return text.replace("+00:00", "Z")

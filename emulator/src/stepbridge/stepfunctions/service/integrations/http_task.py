@@ -16,7 +16,6 @@ from stepbridge.stepfunctions.service.integrations.aws_calls import AwsCalls
 from stepbridge.stepfunctions.service.integrations.call import TaskCall, TaskError
 from stepbridge.stepfunctions.service.integrations.http_connections import Connection, Connections
 from stepbridge.stepfunctions.service.integrations.http_exchange import Answer, HttpError, Request, exchange
-from stepbridge.stepfunctions.service.integrations.parameter_types import check_texts
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import to_json
 
 _SECONDS = 60.0
@@ -49,7 +48,6 @@ class HttpTask:
 
     async def __call__(self, call: TaskCall) -> Json:
         parameters = call.parameters
-        check_texts(parameters, "ApiEndpoint", "Method")
         arn = _connection_arn(parameters)
         connection = await self._connections.get(arn, call)
         request = _request(parameters, connection, self._region)

@@ -3,7 +3,6 @@
 https://docs.aws.amazon.com/step-functions/latest/dg/connect-lambda.html
 """
 
-import base64
 import json
 from typing import Protocol
 
@@ -13,7 +12,6 @@ from stepbridge.api.validation import validate
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.service.integrations.aws_calls import refused
 from stepbridge.stepfunctions.service.integrations.call import TaskCall, TaskError
-from stepbridge.stepfunctions.service.integrations.parameter_types import check_texts
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import (
     http_metadata,
     new_trace_id,
@@ -33,8 +31,6 @@ class InvocationResult(Protocol):
     @property
     def executed_version(self) -> str: ...
     @property
-    def log_tail(self) -> bytes | None: ...
-    @property
     def request_id(self) -> str: ...
 
 
@@ -50,7 +46,6 @@ class LambdaInvoker(Protocol):
         qualifier: str | None = None,
         invocation_type: str = "RequestResponse",
         client_context: str | None = None,
-        log_tail: bool = False,
     ) -> InvocationResult: ...
 
 
@@ -78,7 +73,6 @@ class LambdaInvoke:
 
     async def __call__(self, call: TaskCall) -> Json:
         parameters = call.parameters
-        check_texts(parameters, "FunctionName", "Qualifier", "InvocationType", "ClientContext")
         payload = parameters.get("Payload")
         if payload is not None and not isinstance(payload, str):  # text is JSON already
             payload = to_json(payload)
@@ -86,14 +80,14 @@ class LambdaInvoke:
         invocation_type = parameters.get("InvocationType") or "RequestResponse"
         try:
             await call.authorize(operation, parameters)
-            validate("lambda", operation.input_shape, {"FunctionName": "any", "InvocationType": invocation_type})
+            named = {"FunctionName": "any"} if parameters["FunctionName"] is not None else {}
+            validate("lambda", operation.input_shape, {**named, "InvocationType": invocation_type})
             result = await self._invoker.invoke(
                 parameters["FunctionName"],
                 (payload or "").encode(),
                 qualifier=parameters.get("Qualifier"),
                 invocation_type=invocation_type,
                 client_context=parameters.get("ClientContext"),
-                log_tail=parameters.get("LogType") == "Tail",
             )
         except AwsError as error:
             raise refused("Lambda", "AWSLambda", operation, error) from None
@@ -106,8 +100,6 @@ class LambdaInvoke:
         }
         if result.payload:
             headers["Content-Type"] = "application/json"
-        if result.log_tail is not None:
-            headers["X-Amz-Log-Result"] = output["LogResult"] = base64.b64encode(result.log_tail).decode()
         metadata = http_metadata(call.time, headers, result.request_id, result.status_code)
         return {**output, **metadata, "StatusCode": result.status_code}
 

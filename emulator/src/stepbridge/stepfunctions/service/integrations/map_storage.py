@@ -17,8 +17,9 @@ from stepbridge.api.models import operation_model
 from stepbridge.stepfunctions.interpreter.map_runs import ITEM_READER_FAILED, read_items
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.language.evaluation import EvaluationError
-from stepbridge.stepfunctions.service.integrations.aws_calls import AwsCalls, to_output
+from stepbridge.stepfunctions.service.integrations.aws_calls import AwsCalls
 from stepbridge.stepfunctions.service.integrations.call import Authorize, TaskError
+from stepbridge.stepfunctions.service.integrations.members import SDK, to_output
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import to_json
 
 RESULT_WRITER_FAILED = "States.ResultWriterFailed"
@@ -98,7 +99,7 @@ class MapStorage:
         more: dict[str, Any] = {}
         while True:
             answer = await self._call("ListObjectsV2", **parameters, **more)
-            objects += to_output(shape, {"Contents": answer.get("Contents", [])}, milliseconds=False)["Contents"]
+            objects += to_output(shape, {"Contents": answer.get("Contents", [])}, SDK)["Contents"]
             if not answer.get("IsTruncated") or (limit and len(objects) >= limit):
                 break
             more = {"ContinuationToken": answer["NextContinuationToken"]}

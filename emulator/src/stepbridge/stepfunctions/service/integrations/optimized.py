@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from stepbridge.api.errors import AwsError, NoAnswerError
 from stepbridge.api.models import operation_model
 from stepbridge.stepfunctions.interpreter.messages import Json
-from stepbridge.stepfunctions.service.integrations.aws_calls import AwsCalls, make, refused, to_output
+from stepbridge.stepfunctions.service.integrations.aws_calls import AwsCalls, make, refused
 from stepbridge.stepfunctions.service.integrations.call import TaskCall, TaskError
+from stepbridge.stepfunctions.service.integrations.members import OPTIMIZED, to_output
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import http_metadata, new_request_id, to_json
 
 _JSON = "application/x-amz-json-1.0"
@@ -52,13 +53,13 @@ class ServiceTask:
         action = self._action
         operation = operation_model(action.service, action.operation)
         try:
-            answer = await make(self._calls, operation, call)
+            answer = await make(self._calls, operation, call, OPTIMIZED)
         except AwsError as error:
             refusal = error
             if action.service == "sqs" and not await _has_address(host := _host(call.parameters.get("QueueUrl"))):
                 refusal = NoAnswerError(f"{host}: Name or service not known")
             raise refused(action.error_prefix, action.sdk_service, operation, refusal) from None
-        output = to_output(operation.output_shape, answer, milliseconds=True)
+        output = to_output(operation.output_shape, answer, OPTIMIZED)
         headers = {"Content-Type": action.content_type, "Content-Length": str(len(to_json(output)))}
         return {**output, **http_metadata(call.time, headers, new_request_id())}
 
@@ -90,10 +91,10 @@ class PutEvents:
     async def __call__(self, call: TaskCall) -> Json:
         operation = operation_model("events", "PutEvents")
         try:
-            answer = await make(self._calls, operation, call)
+            answer = await make(self._calls, operation, call, OPTIMIZED)
         except AwsError as error:
             raise refused("EventBridge", "AmazonCloudWatchEvents", operation, error) from None
-        output = to_output(operation.output_shape, answer, milliseconds=True)
+        output = to_output(operation.output_shape, answer, OPTIMIZED)
         output.setdefault("FailedEntryCount", 0)
         if output["FailedEntryCount"]:
             raise TaskError("EventBridge.FailedEntry", to_json(output))

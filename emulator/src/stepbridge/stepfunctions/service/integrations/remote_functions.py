@@ -1,6 +1,5 @@
 """Lambda functions that run where Step Functions Local's LAMBDA_ENDPOINT says, such as `sam local start-lambda`."""
 
-import base64
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,6 @@ class _Result:
     payload: bytes
     function_error: str | None
     executed_version: str
-    log_tail: bytes | None
     request_id: str
 
 
@@ -33,7 +31,6 @@ class RemoteFunctions:
         qualifier: str | None = None,
         invocation_type: str = "RequestResponse",
         client_context: str | None = None,
-        log_tail: bool = False,
     ) -> _Result:
         """Call Invoke.  Raises AwsError."""
         members: dict[str, Any] = {"Qualifier": qualifier, "ClientContext": client_context}
@@ -43,15 +40,12 @@ class RemoteFunctions:
             FunctionName=function,
             Payload=payload,
             InvocationType=invocation_type,
-            LogType="Tail" if log_tail else "None",
             **{name: value for name, value in members.items() if value is not None},
         )
-        log = answer.get("LogResult")
         return _Result(
             answer["StatusCode"],
             answer.get("Payload", b""),
             answer.get("FunctionError"),
             answer.get("ExecutedVersion", "$LATEST"),
-            base64.b64decode(log) if log is not None else None,
             new_request_id(),
         )

@@ -16,9 +16,9 @@ from stepbridge.stepfunctions.service.integrations.aws_calls import (
     make,
     refused_by_sdk,
     sdk_name,
-    to_output,
 )
 from stepbridge.stepfunctions.service.integrations.call import TaskCall
+from stepbridge.stepfunctions.service.integrations.members import SDK, to_output
 
 # The names in resources are those of the AWS SDK for Java 2, which have no hyphens; where botocore's model has another:
 _MODELS = {
@@ -66,7 +66,7 @@ class SdkTask:
         is_typed = operation.has_streaming_input and "ContentType" in operation.input_shape.members
         defaults = {"ContentType": "text/plain; charset=UTF-8"} if is_typed else {}
         try:
-            answer = await make(self._calls, operation, call, **defaults)
+            answer = await make(self._calls, operation, call, SDK, **defaults)
         except AwsError as error:
             raise refused_by_sdk(sdk_name(service_model(service).service_id), operation, error) from None
-        return to_output(operation.output_shape, answer, milliseconds=False)
+        return to_output(operation.output_shape, answer, SDK)
