@@ -56,7 +56,7 @@ EXCEPTIONS: dict[str, str] = {
         "entry of the same state has the text"
     ),
     "error_handling/test_aws_sdk::TestAwsSdk::test_invalid_secret_name": (
-        "recorded in June 2023: its cause lacks the \"(SDK Attempt Count: 1)\" that the causes of aws-sdk tasks end in "
+        'recorded in June 2023: its cause lacks the "(SDK Attempt Count: 1)" that the causes of aws-sdk tasks end in '
         "since (recording of November 2025); all else is equal"
     ),
     "error_handling/test_task_service_sqs::TestTaskServiceSqs::test_send_message_no_such_queue": (
