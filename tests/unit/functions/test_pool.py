@@ -1,6 +1,7 @@
 """Which environment runs an invocation, with environments that are not processes."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -232,5 +233,104 @@ def test_idle_environments_end_after_a_while() -> None:
         assert (first.ended, second.ended) == (True, False)
         pool.clock.advance(IDLE_SECONDS)
         assert second.ended
+
+    play(scenario)
+
+
+KEPT = PLAN.as_provisioned
+
+
+def test_provisioned_environments_are_there_before_anybody_asks_and_stay() -> None:
+    async def scenario() -> None:
+        pool = Pool(5)
+        assert not pool.pool.has_free(KEPT)
+        pool.pool.keep(KEPT, 2)
+        await settle()
+        assert pool.pool.kept(KEPT).ready == 2
+        assert pool.pool.has_free(KEPT)
+        assert [await pool.acquire(KEPT), await pool.acquire(KEPT)] == [pool.made[1], pool.made[0]]
+        assert not pool.pool.has_free(KEPT)
+        pool.made[0].finishing = True
+        assert pool.pool.has_free(KEPT)
+        waiting = pool.ask(KEPT)
+        await settle()
+        assert not pool.pool.has_free(KEPT)
+        pool.made[0].finishing = False
+        pool.made[0].done()
+        assert await waiting is pool.made[0]
+        for environment in pool.made:
+            environment.done()
+        assert len(pool.made) == 2
+        pool.clock.advance(2 * IDLE_SECONDS)
+        assert pool.pool.kept(KEPT).ready == 2
+
+    play(scenario)
+
+
+def test_provisioned_environments_make_no_room_for_others_but_others_do_for_them() -> None:
+    async def scenario() -> None:
+        pool = Pool(2)
+        on_demand = await pool.acquire(OTHER)
+        on_demand.done()
+        pool.pool.keep(KEPT, 2)
+        await settle()
+        assert on_demand.ended
+        assert pool.pool.kept(KEPT).ready == 2
+        beyond = await pool.acquire(OTHER)
+        assert not any(environment.ended for environment in pool.made if environment.plan.provisioned)
+        beyond.end()
+        assert len(pool.pool) == 2
+
+    play(scenario)
+
+
+def test_a_provisioned_environment_that_breaks_is_replaced() -> None:
+    async def scenario() -> None:
+        pool = Pool(5)
+        pool.pool.keep(KEPT, 1)
+        await settle()
+        first = await pool.acquire(KEPT)
+        first.end()
+        assert pool.pool.kept(KEPT).ready == 0
+        await settle()
+        assert pool.pool.kept(KEPT).ready == 1
+        assert await pool.acquire(KEPT) is not first
+
+    play(scenario)
+
+
+def test_provisioned_environments_that_are_no_longer_wanted_end_when_idle() -> None:
+    async def scenario() -> None:
+        pool = Pool(5)
+        pool.pool.keep(KEPT, 3)
+        await settle()
+        busy = await pool.acquire(KEPT)
+        pool.pool.keep(KEPT, 1)
+        assert [environment.ended for environment in pool.made] == [True, True, False]
+        pool.pool.keep(KEPT, 0)
+        assert not busy.ended
+        busy.done()
+        assert busy.ended
+        assert len(pool.pool) == 0
+
+    play(scenario)
+
+
+def test_a_provisioned_environment_that_cannot_start_is_not_tried_again_and_again() -> None:
+    async def scenario() -> None:
+        pool = Pool(300)
+        pool.failure = InitError("Runtime.ExitError", "no")
+        pool.pool.keep(KEPT, 200)
+        await settle()
+        tried = len(pool.made)
+        assert tried <= (os.cpu_count() or 1)  # so many start at once
+        assert (pool.pool.kept(KEPT).ready, pool.pool.kept(KEPT).failed) == (0, True)
+        pool.failure = None
+        (await pool.acquire(OTHER)).done()
+        await settle()
+        assert len(pool.made) == tried + 1
+        pool.pool.keep(KEPT, 4)
+        await settle()
+        assert (pool.pool.kept(KEPT).ready, pool.pool.kept(KEPT).failed) == (4, False)
 
     play(scenario)

@@ -19,14 +19,16 @@ import secrets
 import shutil
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stepbridge.clock import Clock, Timer, iso_timestamp
 from stepbridge.functions import runtime_api
 from stepbridge.functions.launcher import Launcher, LaunchError, ProcessRequest
 
-INIT_TIMEOUT = 10.0  # seconds; https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
+# https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html (Init phase)
+INIT_TIMEOUT = 10.0  # seconds
+PROVISIONED_INIT_TIMEOUT = 130.0  # seconds, or the function's own timeout if that is longer
 MAX_RESPONSE = 6_291_556  # bytes; the 6 MB of https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 _LOG_TAIL = 4096
 # MB beyond a function's memory that its process may allocate (not all of that is ever in memory) before the system
@@ -43,7 +45,7 @@ class EnvironmentPlan:
     Two environments with equal plans are the same to an invocation.  `timeout` is in seconds, `memory` in MB, `code`
     is the folder of the handler's files, `path` all from which it imports, `command` what runs the handler (empty for
     Python, whose processes are ready to).  `variables` are the environment variables of the process but for those
-    that differ between environments.
+    that differ between environments.  A `provisioned` one is started before an invocation asks for it.
     """
 
     function: str
@@ -60,6 +62,16 @@ class EnvironmentPlan:
     log_group: str
     revision: str
     variables: Mapping[str, str] = field(hash=False)
+    provisioned: bool = False
+
+    @property
+    def as_provisioned(self) -> "EnvironmentPlan":
+        """The same, for provisioned concurrency, which the function can tell by a variable.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+        """
+        variables = {**self.variables, "AWS_LAMBDA_INITIALIZATION_TYPE": "provisioned-concurrency"}
+        return replace(self, provisioned=True, variables=variables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +174,20 @@ class Environment:
         """Start the process and load the handler.  Raises InitError; the environment has then ended."""
         began = self._clock.now()
         try:
+            limit = max(PROVISIONED_INIT_TIMEOUT, self.plan.timeout) if self.plan.provisioned else INIT_TIMEOUT
             try:
-                await self._initialize(INIT_TIMEOUT)
+                await self._initialize(limit)
             except TimeoutError:
+                self._log(f"INIT_REPORT Init Duration: {limit * 1000:.2f} ms\tPhase: init\tStatus: timeout")
+                if self.plan.provisioned:
+                    raise
                 # An init that is too slow is stopped, and tried again under the function's own timeout.
-                self._log(f"INIT_REPORT Init Duration: {INIT_TIMEOUT * 1000:.2f} ms\tPhase: init\tStatus: timeout")
                 self._stop_process()
-                await self._initialize(self.plan.timeout)
+                limit = self.plan.timeout
+                await self._initialize(limit)
         except TimeoutError:
             self.end()
-            raise InitError("Sandbox.Timedout", f"Task timed out after {self.plan.timeout:.2f} seconds") from None
+            raise InitError("Sandbox.Timedout", f"Task timed out after {limit:.2f} seconds") from None
         except (LaunchError, OSError) as error:
             self.end()
             raise InitError("Runtime.Unknown", str(error)) from error

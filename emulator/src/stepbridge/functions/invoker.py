@@ -13,9 +13,8 @@ import random
 import secrets
 import shutil
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from stepbridge.api.errors import AwsError
@@ -23,6 +22,7 @@ from stepbridge.clock import Clock, SystemClock
 from stepbridge.functions import node
 from stepbridge.functions.aws_calls import AwsCalls, Permissions, RoleCalls, function_session
 from stepbridge.functions.code import CodeStore
+from stepbridge.functions.concurrency import Concurrency
 from stepbridge.functions.environment import Environment, EnvironmentPlan, InitError, Invocation, Outcome
 from stepbridge.functions.events import AsynchronousInvocations, Event
 from stepbridge.functions.interpreters import find_interpreter
@@ -31,6 +31,7 @@ from stepbridge.functions.logs import LogShipper
 from stepbridge.functions.names import LATEST, FunctionName, parse_function_name
 from stepbridge.functions.permissions import ServiceCall, why_refused
 from stepbridge.functions.pool import DEFAULT_BOUND, EnvironmentPool
+from stepbridge.functions.provisioned import ProvisionedConcurrency
 from stepbridge.functions.registry import Configuration, FunctionRegistry
 from stepbridge.iam.sessions import RoleSession
 from stepbridge.settings import Settings
@@ -40,7 +41,6 @@ from stepbridge.trace import Trace
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MAX_PAYLOAD = 6_291_456  # bytes, synchronous
 MAX_EVENT = 1_048_576  # bytes, asynchronous
-ACCOUNT_CONCURRENCY = 1000
 
 # How long invocations in hand may take when the emulator stops: less than the ten seconds that `docker stop` waits.
 _DRAIN_SECONDS = 5.0
@@ -92,7 +92,8 @@ class Functions:
         self.role_calls = RoleCalls(calls, permissions)
         self._logs = LogShipper(self.role_calls, clock, trace)
         self._launchers: dict[str, Launcher] = {}
-        self._running: Counter[str] = Counter()  # invocations by function
+        self.provisioned = ProvisionedConcurrency(store, self.registry, self._pool, self.name, self._plan)
+        self.concurrency = Concurrency(self.registry, self.provisioned)
         self._draining = False
         self._drained = asyncio.Event()
         self._plans: dict[str, EnvironmentPlan] = {}  # by revision
@@ -101,10 +102,11 @@ class Functions:
         self._events = AsynchronousInvocations(store, clock, trace, self.role_calls, self._run_event, self.registry)
 
     async def start(self) -> None:
-        """Go on with the asynchronous invocations that were accepted before."""
+        """Have the provisioned environments, and go on with the asynchronous invocations that were accepted before."""
         shutil.rmtree(self._temporary, ignore_errors=True)  # of a process that was killed
         for configuration in self.registry.all_latest():
             self.warm_up(configuration["Runtime"])
+        self.provisioned.start()
         self._events.start()
 
     async def drain(self) -> None:
@@ -113,7 +115,7 @@ class Functions:
         The time is real, also where the emulator's stands still.
         """
         self._draining = True
-        if self._running.total():
+        if self.concurrency.running:
             clock = SystemClock()
             over = clock.call_at(clock.now() + _DRAIN_SECONDS, self._drained.set)
             await self._drained.wait()
@@ -218,6 +220,10 @@ class Functions:
 
     def deleted(self, function: str, version: str | None = None) -> None:
         """A version, or all of them, is gone."""
+        if version is None:
+            self.provisioned.function_deleted(function)
+        else:
+            self.provisioned.delete(function, version)
         self._pool.retire(function, version)
 
     def warm_up(self, runtime: str) -> None:
@@ -239,7 +245,10 @@ class Functions:
     async def _run(self, name: FunctionName, configuration: Configuration, invocation: Invocation) -> Outcome:
         if self._draining:
             await asyncio.get_running_loop().create_future()  # until its caller is stopped too
-        with self._concurrency(name):
+        function = self.registry.function(name)
+        provisioned = self.provisioned.free(configuration)
+        limit = self.concurrency.on_demand(function) if provisioned is None else self.concurrency.on_provisioned()
+        with self._counted(limit):
             self._trace.emit(
                 "lambda",
                 "invoke",
@@ -250,7 +259,7 @@ class Functions:
             )
             began = self._clock.now()
             try:
-                environment = await self._pool.acquire(self._plan(configuration))
+                environment = await self._pool.acquire(provisioned or self._plan(configuration))
                 outcome = await environment.run(invocation)
             except InitError as error:
                 outcome = error.outcome(invocation.request_id)
@@ -264,18 +273,12 @@ class Functions:
         return await self._run(name, configuration, invocation)
 
     @contextmanager
-    def _concurrency(self, name: FunctionName) -> Iterator[None]:
-        reserved = self.registry.function(name).reserved_concurrency
-        if reserved is not None and self._running[name.name] >= reserved:
-            raise _throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
-        if reserved is None and self._running.total() >= ACCOUNT_CONCURRENCY:
-            raise _throttled("ConcurrentInvocationLimitExceeded")
-        self._running[name.name] += 1
+    def _counted(self, limit: AbstractContextManager[None]) -> Iterator[None]:
         try:
-            yield
+            with limit:
+                yield
         finally:
-            self._running[name.name] -= 1
-            if self._draining and not self._running.total():
+            if self._draining and not self.concurrency.running:
                 self._drained.set()
 
     def _tell_end(self, name: FunctionName, invocation: Invocation, outcome: Outcome, seconds: float) -> None:
@@ -491,9 +494,3 @@ def _error_of(payload: bytes) -> str:
         return f"{document['errorType']}: {document['errorMessage']}"
     except (ValueError, TypeError, KeyError):
         return payload[:200].decode("utf-8", "replace")
-
-
-def _throttled(reason: str) -> AwsError:
-    return AwsError(
-        "TooManyRequestsException", "Rate Exceeded.", status=429, members={"Reason": reason, "Type": "User"}
-    )

@@ -4,6 +4,11 @@ Each running invocation has an environment to itself; a finished one is used aga
 an idle one ends after a while.  There are never more than `bound` environments, however many invocations come: the
 others wait, in order.  (AWS would go on to 1,000; a laptop would not.)  One exception keeps functions that wait for
 other functions from blocking everything: a function that has no environment gets one, even beyond the bound.
+
+Environments of provisioned concurrency are different: they are started when they are asked for, not when they are
+needed, do not end for being idle or for making room, and one that breaks is replaced.  Nobody should wait for one: an
+invocation that finds none free (:meth:`EnvironmentPool.has_free`) is to run on demand.  They count to the bound, of
+which they may have a part only (`MAX_PROVISIONED`).
 """
 
 import asyncio
@@ -15,13 +20,19 @@ from dataclasses import dataclass, field
 from stepbridge.clock import Clock, Timer
 from stepbridge.functions.environment import Environment, EnvironmentPlan, InitError
 
-DEFAULT_BOUND = 2 * (os.cpu_count() or 1) + 10
+# The same on every machine, so that a template that can be deployed on one can be on all.
+MAX_PROVISIONED = 10
+DEFAULT_BOUND = 2 * (os.cpu_count() or 1) + MAX_PROVISIONED
 IDLE_SECONDS = 300.0
 
 
 @dataclass(eq=False, slots=True)
 class _Group:
-    """The environments of one plan, and the invocations that wait for one."""
+    """The environments of one plan, and the invocations that wait for one.
+
+    `kept` is how many provisioned ones there are to be, `failed` whether the last that was started for that could not
+    be: then no other is.
+    """
 
     plan: EnvironmentPlan
     idle: list[Environment] = field(default_factory=list)
@@ -29,10 +40,25 @@ class _Group:
     starting: int = 0
     waiting: deque[asyncio.Future[Environment]] = field(default_factory=deque)
     retired: bool = False
+    kept: int = 0
+    failed: bool = False
 
     @property
     def size(self) -> int:
         return len(self.idle) + len(self.busy) + self.starting
+
+    @property
+    def coming(self) -> int:
+        """How many are about to be idle."""
+        return sum(environment.finishing for environment in self.busy)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How it stands with the provisioned environments of one plan: `ready` are there, idle or busy."""
+
+    ready: int
+    failed: bool
 
 
 EnvironmentFactory = Callable[
@@ -79,11 +105,32 @@ class EnvironmentPool:
                 self._became_idle(turn.result())
             raise
 
+    def has_free(self, plan: EnvironmentPlan) -> bool:
+        """Whether an environment of `plan` is idle, or is about to be."""
+        group = self._groups.get(plan)
+        return group is not None and len(group.idle) + group.coming > len(group.waiting)
+
+    def keep(self, plan: EnvironmentPlan, count: int) -> None:
+        """From now on have `count` environments of the provisioned `plan`; also tries again what failed."""
+        group = self._groups.setdefault(plan, _Group(plan))
+        group.kept = count
+        group.failed = False
+        for environment in group.idle[: max(0, group.size - count)]:
+            environment.end()
+        self._forget_if_empty(group)
+        self._grow()
+
+    def kept(self, plan: EnvironmentPlan) -> Kept:
+        """What has come of :meth:`keep`."""
+        group = self._groups.get(plan)
+        return Kept(group.size - group.starting, group.failed) if group else Kept(0, failed=False)
+
     def retire(self, function: str, version: str | None = None) -> None:
         """End the environments of a function whose code or configuration is no longer this, once they are idle."""
         for plan, group in list(self._groups.items()):
             if plan.function == function and version in (None, plan.version):
                 group.retired = True
+                group.kept = 0
                 for environment in list(group.idle):
                     environment.end()
                 self._forget_if_empty(group)
@@ -101,11 +148,15 @@ class EnvironmentPool:
     # Environments come and go
 
     def _grow(self) -> None:
-        """Start what the waiting invocations need and the bound allows."""
+        """Start what the waiting invocations need, and what is to be kept, as far as the bound allows."""
         if self._closed:
             return
         for group in list(self._groups.values()):
-            coming = sum(environment.finishing for environment in group.busy)
+            while group.size < group.kept and not group.failed:
+                if len(self._starts) >= self._starts_at_once or not self._make_room(group):
+                    break
+                self._start(group)
+            coming = group.coming
             while len(group.waiting) > group.starting + coming:
                 first = group.size == 0
                 if not first and len(self._starts) >= self._starts_at_once:
@@ -118,7 +169,8 @@ class EnvironmentPool:
         """Whether `group` may have one more, at the price of another group's idle environment if need be."""
         if len(self._environments) < self._bound:
             return True
-        idle = [env for other in self._groups.values() if other is not group for env in other.idle]
+        others = [other for other in self._groups.values() if other is not group and not other.plan.provisioned]
+        idle = [environment for other in others for environment in other.idle]
         if not idle:
             return False
         min(idle, key=lambda environment: environment.idle_since).end()
@@ -137,6 +189,7 @@ class EnvironmentPool:
             await environment.start()
         except InitError as error:
             group.starting -= 1
+            group.failed = True
             if (turn := _next_turn(group)) is not None:
                 turn.set_exception(error)
             self._forget_if_empty(group)
@@ -158,7 +211,7 @@ class EnvironmentPool:
         if turn is not None:
             group.busy.add(environment)
             turn.set_result(environment)
-        elif group.retired:
+        elif group.retired or (group.plan.provisioned and group.size >= group.kept):
             environment.end()
         else:
             group.idle.append(environment)
@@ -178,7 +231,7 @@ class EnvironmentPool:
             asyncio.get_running_loop().call_soon(self._grow)
 
     def _forget_if_empty(self, group: _Group) -> None:
-        if group.size == 0 and not group.waiting:
+        if group.size == 0 and not group.waiting and not group.kept:
             self._groups.pop(group.plan, None)
 
     def _schedule_reaper(self) -> None:
@@ -188,11 +241,12 @@ class EnvironmentPool:
     def _reap(self) -> None:
         self._reaper = None
         oldest = self._clock.now() - IDLE_SECONDS
-        for group in list(self._groups.values()):
+        groups = [group for group in self._groups.values() if not group.plan.provisioned]
+        for group in groups:
             for environment in list(group.idle):
                 if environment.idle_since <= oldest:
                     environment.end()
-        if any(group.idle for group in self._groups.values()):
+        if any(group.idle for group in groups):
             self._schedule_reaper()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepbridge.functions.names import LATEST, FunctionName, function_not_found
+from stepbridge.functions.refusals import invalid
 from stepbridge.store import Store
 
 _SCHEMA = [
@@ -82,6 +83,20 @@ class FunctionRegistry:
             self._functions[name.name] = function
         return function
 
+    def unqualified(self, name: FunctionName) -> FunctionName:
+        """The function, for operations that are not about its versions and aliases.
+
+        Raises InvalidParameterValueException for another qualifier than $LATEST, and ResourceNotFoundException.
+        """
+        if name.qualifier not in (None, LATEST):
+            raise invalid(
+                "This operation is permitted on Lambda functions only. Aliases and versions do not support this "
+                "operation. Please specify either a function name or an unqualified function ARN."
+            )
+        name = FunctionName(name.account, name.region, name.name)
+        self.function(name)
+        return name
+
     def exists(self, name: str) -> bool:
         return self._store.query_one("SELECT 1 FROM lambda_functions WHERE name = ?", (name,)) is not None
 
@@ -107,11 +122,9 @@ class FunctionRegistry:
         row = self._store.query_one("SELECT reserved_concurrency FROM lambda_functions WHERE name = ?", (name,))
         return row[0] if row else None
 
-    def reserved_elsewhere(self, name: str) -> int:
-        """The concurrency reserved for all functions but `name`."""
-        row = self._store.query_one(
-            "SELECT coalesce(sum(reserved_concurrency), 0) FROM lambda_functions WHERE name <> ?", (name,)
-        )
+    def reserved_concurrency_of_all(self) -> int:
+        """The concurrency reserved for functions, together."""
+        row = self._store.query_one("SELECT coalesce(sum(reserved_concurrency), 0) FROM lambda_functions")
         return int(row[0]) if row else 0
 
     def all_latest(self) -> Iterator[Configuration]:

@@ -12,8 +12,10 @@ from stepbridge.clock import Clock
 from stepbridge.functions import configuration as configurations
 from stepbridge.functions.aws_calls import AwsCalls, Permissions, function_session
 from stepbridge.functions.code import CodePackage
+from stepbridge.functions.concurrency import ACCOUNT_CONCURRENCY
+from stepbridge.functions.concurrency_operations import ConcurrencyOperations
 from stepbridge.functions.event_sources import EventSourceOperations, EventSources
-from stepbridge.functions.invoker import ACCOUNT_CONCURRENCY, Functions
+from stepbridge.functions.invoker import Functions
 from stepbridge.functions.layers import LayerOperations, LayerRegistry
 from stepbridge.functions.names import LATEST, FunctionName
 from stepbridge.functions.pagination import page
@@ -29,7 +31,7 @@ from stepbridge.trace import Trace
 MAX_ZIP = 52_428_800  # bytes, uploaded directly; larger packages come by way of S3
 
 
-class LambdaService(VersionOperations, LayerOperations, EventSourceOperations, Service):
+class LambdaService(VersionOperations, ConcurrencyOperations, LayerOperations, EventSourceOperations, Service):
     """Lambda's operations on :class:`~stepbridge.functions.invoker.Functions`, which is `functions`."""
 
     service_name = "lambda"
@@ -121,7 +123,7 @@ class LambdaService(VersionOperations, LayerOperations, EventSourceOperations, S
         return page("Functions", found, request)
 
     async def update_function_code(self, caller: Caller, request: Members) -> Members:
-        name = self._unqualified(request)
+        name = self._registry.unqualified(self._name(request))
         latest = self._registry.version(name, LATEST)
         _check_revision(latest, request)
         package = await self._package(request, "UpdateFunctionCode")
@@ -134,7 +136,7 @@ class LambdaService(VersionOperations, LayerOperations, EventSourceOperations, S
         return await self._put_latest(name, changed, publish=request.get("Publish", False))
 
     async def update_function_configuration(self, caller: Caller, request: Members) -> Members:
-        name = self._unqualified(request)
+        name = self._registry.unqualified(self._name(request))
         changed = {**self._registry.version(name, LATEST)}
         _check_revision(changed, request)
         configurations.apply_settings(changed, request)
@@ -173,7 +175,7 @@ class LambdaService(VersionOperations, LayerOperations, EventSourceOperations, S
                 "CodeSizeUnzipped": 262_144_000,
                 "CodeSizeZipped": MAX_ZIP,
                 "ConcurrentExecutions": ACCOUNT_CONCURRENCY,
-                "UnreservedConcurrentExecutions": ACCOUNT_CONCURRENCY - self._registry.reserved_elsewhere(""),
+                "UnreservedConcurrentExecutions": self.functions.concurrency.unreserved(),
             },
             "AccountUsage": {"TotalCodeSize": sum(one["CodeSize"] for one in found), "FunctionCount": len(found)},
         }
@@ -242,35 +244,6 @@ class LambdaService(VersionOperations, LayerOperations, EventSourceOperations, S
             "RevisionId": self._registry.policy_revision(name.name, name.qualifier or ""),
         }
 
-    # Concurrency
-
-    async def put_function_concurrency(self, caller: Caller, request: Members) -> Members:
-        function = self._registry.function(self._unqualified(request))
-        reserved = request["ReservedConcurrentExecutions"]
-        unreserved = ACCOUNT_CONCURRENCY - self._registry.reserved_elsewhere(function.name) - reserved
-        if unreserved < 100:
-            raise invalid(
-                "Specified ReservedConcurrentExecutions for function decreases account's "
-                "UnreservedConcurrentExecution below its minimum value of [100]."
-            )
-        function.reserved_concurrency = reserved
-        self._registry.save(function)
-        await self._store.committed()
-        return {"ReservedConcurrentExecutions": reserved}
-
-    async def get_function_concurrency(self, caller: Caller, request: Members) -> Members:
-        function = self._registry.function(self._unqualified(request))
-        if function.reserved_concurrency is None:
-            return {}
-        return {"ReservedConcurrentExecutions": function.reserved_concurrency}
-
-    async def delete_function_concurrency(self, caller: Caller, request: Members) -> Members:
-        function = self._registry.function(self._unqualified(request))
-        function.reserved_concurrency = None
-        self._registry.save(function)
-        await self._store.committed()
-        return {}
-
     # Tags
 
     async def tag_resource(self, caller: Caller, request: Members) -> Members:
@@ -307,18 +280,6 @@ class LambdaService(VersionOperations, LayerOperations, EventSourceOperations, S
 
     def _name(self, request: Members) -> FunctionName:
         return self.functions.name(request["FunctionName"], request.get("Qualifier"))
-
-    def _unqualified(self, request: Members) -> FunctionName:
-        """For operations that change $LATEST."""
-        name = self._name(request)
-        if name.qualifier not in (None, LATEST):
-            raise invalid(
-                "This operation is permitted on Lambda functions only. Aliases and versions do not support this "
-                "operation. Please specify either a function name or an unqualified function ARN."
-            )
-        name = FunctionName(name.account, name.region, name.name)
-        self._registry.function(name)
-        return name
 
     def _apply_layers(self, configuration: Configuration, request: Members) -> None:
         if "Layers" not in request:

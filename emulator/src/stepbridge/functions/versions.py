@@ -95,6 +95,7 @@ class VersionOperations:
         name = self.functions.name(request["FunctionName"])
         self._registry.function(name)
         self._registry.delete_alias(name.name, request["Name"])
+        self.functions.provisioned.delete(name.name, request["Name"])
         await self._store.committed()
         return {}
 
@@ -115,6 +116,8 @@ class VersionOperations:
         return name, alias
 
     async def _put_alias(self, name: FunctionName, alias: dict[str, Any], request: Members) -> Members:
+        provisioned = self.functions.provisioned.get(name.name, alias["Name"]) is not None
+        before = dict(alias)
         for member in ("FunctionVersion", "Description"):
             if member in request:
                 alias[member] = request[member]
@@ -126,8 +129,14 @@ class VersionOperations:
             if weights := request["RoutingConfig"].get("AdditionalVersionWeights"):
                 alias["RoutingConfig"] = {"AdditionalVersionWeights": weights}
         self._check_routing(name, alias)
+        if provisioned:
+            if "RoutingConfig" in alias and alias["FunctionVersion"] != before["FunctionVersion"]:
+                raise invalid("Invalid alias configuration for Provisioned Concurrency")
+            self.functions.provisioned.check_alias(name, alias)
         alias["RevisionId"] = str(uuid.uuid4())
         self._registry.put_alias(name.name, alias["Name"], alias)
+        if provisioned and any(alias.get(one) != before.get(one) for one in ("FunctionVersion", "RoutingConfig")):
+            self.functions.provisioned.allocate(name.name)
         await self._store.committed()
         return alias
 
