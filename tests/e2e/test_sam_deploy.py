@@ -37,6 +37,7 @@ Resources:
       Runtime: RUNTIME
       MemorySize: !FindInMap [Sizes, !Ref Environment, Memory]
       AutoPublishAlias: live
+      ProvisionedConcurrencyConfig: {ProvisionedConcurrentExecutions: 1}
       Environment:
         Variables:
           GREETING: !Join [" ", [!If [IsTest, trial, real], !Select [1, !Split ["-", !Sub "${AWS::StackName}-x"]]]]
@@ -215,6 +216,8 @@ def test_conditions_and_guided_deploy(stepbridge: EmulatorProcess, sam: Sam, tmp
     assert configuration["Environment"]["Variables"] == {"GREETING": "trial one"}
     answer = functions.invoke(FunctionName=name, Qualifier="live")
     assert json.loads(answer["Payload"].read()) == "trial one"
+    provisioned = functions.get_provisioned_concurrency_config(FunctionName=name, Qualifier="live")
+    assert (provisioned["Status"], provisioned["AllocatedProvisionedConcurrentExecutions"]) == ("READY", 1)
     assert [each["OutputKey"] for each in stacks.describe_stacks(StackName="guided-one")["Stacks"][0]["Outputs"]] == [
         "Function"
     ]

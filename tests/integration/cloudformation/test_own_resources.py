@@ -80,7 +80,12 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], bool]] = 
     ),
     (
         "AWS::Lambda::Alias",
-        {"FunctionName": {"Ref": "F"}, "Name": "live", "FunctionVersion": {"Fn::GetAtt": ["V", "Version"]}},
+        {
+            "FunctionName": {"Ref": "F"},
+            "Name": "live",
+            "FunctionVersion": {"Fn::GetAtt": ["V", "Version"]},
+            "ProvisionedConcurrencyConfig": {"ProvisionedConcurrentExecutions": "1"},
+        },
         {"FunctionName": {"Ref": "F"}, "Name": "live", "FunctionVersion": "$LATEST", "Description": "newest"},
         {**FUNCTION, "V": VERSION},
         False,
@@ -88,7 +93,11 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], bool]] = 
     (
         "AWS::Lambda::Version",
         {"FunctionName": {"Ref": "F"}, "Description": "one"},
-        {"FunctionName": {"Ref": "Other"}, "Description": "other"},
+        {
+            "FunctionName": {"Ref": "Other"},
+            "Description": "other",
+            "ProvisionedConcurrencyConfig": {"ProvisionedConcurrentExecutions": 1},
+        },
         {**FUNCTION, "Other": function("def handler(event, context): return 3")},
         True,
     ),

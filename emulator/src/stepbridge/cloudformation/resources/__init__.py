@@ -19,6 +19,7 @@ def resource_types() -> Mapping[str, type[ResourceType]]:
         iam,
         iot,
         lambda_,
+        lambda_versions,
         logs,
         s3,
         secrets,
@@ -29,6 +30,6 @@ def resource_types() -> Mapping[str, type[ResourceType]]:
 
     return {
         resource_type.type_name: resource_type
-        for module in (dynamodb, events, iam, iot, lambda_, logs, s3, secrets, sns, sqs, stepfunctions)
+        for module in (dynamodb, events, iam, iot, lambda_, lambda_versions, logs, s3, secrets, sns, sqs, stepfunctions)
         for resource_type in module.TYPES
     }

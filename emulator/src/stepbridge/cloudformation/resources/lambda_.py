@@ -187,84 +187,6 @@ class Permission(ResourceType):
         await self.call("RemovePermission", FunctionName=properties["FunctionName"], StatementId=made.physical_id)
 
 
-class Version(ResourceType):
-    """AWS::Lambda::Version: its Ref is the ARN with the version's number.  Nothing of it can change."""
-
-    type_name = "AWS::Lambda::Version"
-    service = "lambda"
-    properties: ClassVar[Mapping[str, Property]] = {
-        **shaped("PublishVersion", "FunctionName", required=True, replace=True),
-        **shaped("PublishVersion", "CodeSha256", "Description", replace=True),
-        "ProvisionedConcurrencyConfig": Property(
-            "PutProvisionedConcurrencyConfig.ProvisionedConcurrentExecutions", kind=Kind.FREE
-        ),
-    }
-    attributes = frozenset({"FunctionArn", "Version"})
-
-    @classmethod
-    def check(cls, properties: Properties) -> Iterator[str]:
-        yield from super().check(properties)
-        if "ProvisionedConcurrencyConfig" in properties:
-            yield "#/ProvisionedConcurrencyConfig: is not supported by stepbridge"
-
-    async def create(self, properties: Properties) -> Made:
-        published = await self.call("PublishVersion", **self.members(properties))
-        arn = published["FunctionArn"]
-        return Made(arn, {"FunctionArn": arn, "Version": published["Version"]})
-
-    async def update(self, made: Made, old: Properties, new: Properties) -> Made:
-        return made
-
-    async def delete(self, made: Made, properties: Properties) -> None:
-        function, _, version = made.physical_id.rpartition(":")
-        await self.call("DeleteFunction", FunctionName=function, Qualifier=version)
-
-
-class Alias(ResourceType):
-    """AWS::Lambda::Alias: its Ref is the ARN with the alias's name."""
-
-    type_name = "AWS::Lambda::Alias"
-    service = "lambda"
-    properties: ClassVar[Mapping[str, Property]] = {
-        **shaped("CreateAlias", "FunctionName", "Name", required=True, replace=True),
-        **shaped("CreateAlias", "FunctionVersion", required=True),
-        **shaped("CreateAlias", "Description"),
-        "RoutingConfig": Property(kind=Kind.FREE),
-    }
-    attributes = frozenset({"AliasArn"})
-
-    @classmethod
-    def check(cls, properties: Properties) -> Iterator[str]:
-        yield from super().check(properties)
-        weights = properties.get("RoutingConfig", {}).get("AdditionalVersionWeights", [])
-        for index, weight in enumerate(weights):
-            if set(weight) != {"FunctionVersion", "FunctionWeight"}:
-                yield f"#/RoutingConfig/AdditionalVersionWeights/{index}: wants [FunctionVersion] and [FunctionWeight]"
-
-    async def create(self, properties: Properties) -> Made:
-        created = await self.call("CreateAlias", **self.members(properties), **self._routing(properties))
-        return Made(created["AliasArn"], {"AliasArn": created["AliasArn"]})
-
-    async def update(self, made: Made, old: Properties, new: Properties) -> Made:
-        members = {"Description": "", **self.members(new)}
-        await self.call(
-            "UpdateAlias",
-            **members,
-            RoutingConfig={"AdditionalVersionWeights": {}, **self._routing(new).get("RoutingConfig", {})},
-        )
-        return made
-
-    async def delete(self, made: Made, properties: Properties) -> None:
-        await self.call("DeleteAlias", FunctionName=properties["FunctionName"], Name=properties["Name"])
-
-    def _routing(self, properties: Properties) -> dict[str, Any]:
-        weights = properties.get("RoutingConfig", {}).get("AdditionalVersionWeights", [])
-        if not weights:
-            return {}
-        routed = {weight["FunctionVersion"]: float(weight["FunctionWeight"]) for weight in weights}
-        return {"RoutingConfig": {"AdditionalVersionWeights": routed}}
-
-
 class EventSourceMapping(ResourceType):
     """AWS::Lambda::EventSourceMapping."""
 
@@ -388,6 +310,4 @@ def _layer_version(arn: str) -> dict[str, Any]:
     return {"LayerName": layer, "VersionNumber": int(version) if version.isdecimal() else 0}
 
 
-TYPES = (
-    Alias, EventInvokeConfig, EventSourceMapping, Function, LayerVersion, LayerVersionPermission, Permission, Version
-)  # fmt: skip
+TYPES = (EventInvokeConfig, EventSourceMapping, Function, LayerVersion, LayerVersionPermission, Permission)
