@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 import boto3
 import pytest
@@ -13,6 +14,8 @@ from stepbridge.testing import EmulatorProcess
 
 ROLE = "test-integrations"
 KEY = {"id": {"S": "1"}}
+EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+ENCODED_POLICY = quote(json.dumps(EVERYTHING, separators=(",", ":")), safe="")
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +24,8 @@ def role(stepbridge: EmulatorProcess) -> str:
     iam = stepbridge.client("iam")
     statement = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
     trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
     arn: str = iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
-    iam.put_role_policy(RoleName=ROLE, PolicyName="all", PolicyDocument=json.dumps(everything))
+    iam.put_role_policy(RoleName=ROLE, PolicyName="all", PolicyDocument=json.dumps(EVERYTHING))
     stepbridge.client("s3").create_bucket(Bucket="integrations")
     stepbridge.client("s3").put_object(Bucket="integrations", Key="key", Body=b"text")
     stepbridge.client("sqs").create_queue(QueueName="integrations")
@@ -100,6 +102,30 @@ def topic(name: str) -> str:
             {"ConsumedCapacity": {"TableName": "integrations", "CapacityUnits": 0.5}},
         ),
         ("aws-sdk:cloudwatchlogs:createLogGroup", {"LogGroupName": "integrations"}, {}),
+        (
+            "aws-sdk:dynamodb:updateItem",
+            {
+                "TableName": "integrations",
+                "Key": {"id": {"S": "types"}},
+                "UpdateExpression": "SET a = :a, b = :b, c = :c",
+                "ExpressionAttributeValues": {":a": {"Bool": True}, ":b": {"Nul": True}, ":c": {"Ss": ["x"]}},
+                "ReturnValues": "ALL_NEW",
+            },
+            {
+                "Attributes": {
+                    "id": {"S": "types"},
+                    "a": {"Bool": True},
+                    "b": {"Nul": True},
+                    "c": {"Ss": ["x"]},
+                },
+            },
+        ),
+        (
+            "dynamodb:getItem",
+            {"TableName": "integrations", "Key": {"id": {"S": "types"}}},
+            {"Item": {"id": {"S": "types"}, "a": {"BOOL": True}, "b": {"NULL": True}, "c": {"SS": ["x"]}}},
+        ),
+        ("aws-sdk:iam:getRolePolicy", {"RoleName": ROLE, "PolicyName": "all"}, {"PolicyDocument": ENCODED_POLICY}),
     ],
 )
 def test_what_a_task_puts_out(
@@ -233,6 +259,18 @@ def test_what_a_task_puts_out(
             {"StateMachineArn": None},
             "StepFunctions.ValidationException",
             "1 validation error detected: Value null at 'stateMachineArn' failed to satisfy constraint: ",
+        ),
+        (
+            "aws-sdk:rds:describeDBInstances",
+            {"DbInstanceIdentifier": "none"},
+            "Rds.DbInstanceNotFoundException",
+            "DBInstance none not found. (Service: Rds, Status Code: 404, Request ID: ",
+        ),
+        (
+            "aws-sdk:iotdataplane:getThingShadow",
+            {"ThingName": "none"},
+            "IotDataPlane.ResourceNotFoundException",
+            "No shadow exists with name: 'none' (Service: IotDataPlane, Status Code: 404, Request ID: ",
         ),
         (
             "aws-sdk:lambda:getFunction",

@@ -94,3 +94,17 @@ def test_violations_are_named_as_aws_names_them(
 def test_a_valid_request_passes() -> None:
     members = {"name": "n", "definition": "{}", "roleArn": "arn:aws:iam::123456789012:role/r"}
     validate("stepfunctions", operation_model("stepfunctions", "CreateStateMachine").input_shape, members)
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "members"),
+    [
+        ("glue", "GetDatabase", {"Name": "a \U0001f600"}),  # its pattern has the halves of surrogate pairs
+        ("codeartifact", "DescribeDomain", {"domain": "domain"}),
+        ("budgets", "DescribeBudget", {"AccountId": "123456789012", "BudgetName": "b"}),  # (?i) amid its pattern
+    ],
+)
+def test_a_pattern_that_only_java_can_read_is_no_fault_of_the_caller(
+    service: str, operation: str, members: dict[str, Any]
+) -> None:
+    validate(service, operation_model(service, operation).input_shape, members)

@@ -77,10 +77,18 @@ def _value(shape: Shape, value: Any, path: str) -> Iterator[str]:
 
 @cache
 def _pattern(pattern: str) -> re.Pattern[str]:
+    """The pattern of a model; where it says what only Java can read, one that takes anything."""
     # The models' patterns are Java's; a whole match is meant even where ^ and $ are left out.
     body = re.sub(r"\\p\{([A-Za-z]+)\}", lambda match: _UNICODE_CLASSES.get(match[1], r"\w"), pattern)
-    return re.compile(rf"\A(?:{body})\Z")
+    body = body.replace(*_SURROGATES)
+    try:
+        return re.compile(rf"\A(?:{body})\Z")
+    except re.error:
+        return re.compile("")
 
+
+# Characters beyond the basic plane, which are pairs in Java: in a pattern of it, and as Python has them.
+_SURROGATES = (r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF")
 
 # Java's \p classes that the models use, as far as Python's re can say them.
 _UNICODE_CLASSES = {

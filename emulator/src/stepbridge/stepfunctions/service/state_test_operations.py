@@ -22,6 +22,7 @@ from stepbridge.stepfunctions.language.parser import TESTED_STATE
 from stepbridge.stepfunctions.service.core import Core
 from stepbridge.stepfunctions.service.integrations import TaskCall, TaskError, parameters
 from stepbridge.stepfunctions.service.integrations.call import not_inspected
+from stepbridge.stepfunctions.service.integrations.members import OPTIMIZED, SDK, Style
 from stepbridge.stepfunctions.service.integrations.optimized import ACTIONS
 from stepbridge.stepfunctions.service.integrations.sdk import find_operation
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import to_json
@@ -141,17 +142,19 @@ def _check_request(request: Members, state: State) -> None:
             raise _refused("Mocked result must be a JSON object.")
         if not writes and not isinstance(result, list):
             raise _refused("Mocked result must be an array.")
-    operation = _operation(state) if isinstance(state, Task) else None
-    if operation is not None and mode != "NONE":
-        problem = _mismatch(operation.output_shape, result, required=mode == "STRICT")
+    if not isinstance(state, Task) or not isinstance(state.resource, resources.Integration) or mode == "NONE":
+        return
+    operation = _operation(state.resource)
+    if operation is not None:
+        style = SDK if state.resource.service.startswith("aws-sdk:") else OPTIMIZED
+        problem = _mismatch(operation.output_shape, result, style, required=mode == "STRICT")
         if problem is not None:
             raise _refused(f"Mock result schema validation error: {problem}")
 
 
-def _operation(state: Task) -> OperationModel | None:
+def _operation(resource: resources.Integration) -> OperationModel | None:
     """The operation whose answer the mock of a Task's result stands for, where it is known."""
-    resource = state.resource
-    if not isinstance(resource, resources.Integration) or resource.pattern is not None:
+    if resource.pattern is not None:
         return None
     if resource.service.startswith("aws-sdk:"):
         return find_operation(resource.service.removeprefix("aws-sdk:"), resource.action)
@@ -160,29 +163,31 @@ def _operation(state: Task) -> OperationModel | None:
     return find_operation({"events": "eventbridge"}.get(service, service), resource.action) if known else None
 
 
-def _mismatch(shape: Shape | None, value: Json, *, required: bool, name: str = "result") -> str | None:
+def _mismatch(shape: Shape | None, value: Json, style: Style, *, required: bool, name: str = "result") -> str | None:
     """What in a mocked result is not as the service's model says, or None."""
     if shape is None:
         return None
     if isinstance(shape, StructureShape):
         if not isinstance(value, dict):
             return f"Field '{name}' must be an object"
-        members = {member[:1].upper() + member[1:]: inner for member, inner in shape.members.items()}
+        members = {style.name(member): inner for member, inner in shape.members.items()}
         if required:
-            for member in shape.required_members:
-                if member[:1].upper() + member[1:] not in value:
-                    return f"Required field '{member[:1].upper() + member[1:]}' is missing"
+            for member in map(style.name, shape.required_members):
+                if member not in value:
+                    return f"Required field '{member}' is missing"
         found = (
-            _mismatch(members[key], item, required=required, name=key) for key, item in value.items() if key in members
+            _mismatch(members[key], item, style, required=required, name=key)
+            for key, item in value.items()
+            if key in members
         )
     elif isinstance(shape, ListShape):
         if not isinstance(value, list):
             return f"Field '{name}' must be an array"
-        found = (_mismatch(shape.member, item, required=required, name=name) for item in value)
+        found = (_mismatch(shape.member, item, style, required=required, name=name) for item in value)
     elif isinstance(shape, MapShape):
         if not isinstance(value, dict):
             return f"Field '{name}' must be an object"
-        found = (_mismatch(shape.value, item, required=required, name=name) for item in value.values())
+        found = (_mismatch(shape.value, item, style, required=required, name=name) for item in value.values())
     else:
         return _scalar_mismatch(shape, value, name)
     return next((problem for problem in found if problem is not None), None)

@@ -1,8 +1,8 @@
 """Calls of other AWS services: who makes them, and what their refusals look like in a workflow."""
 
 import base64
-import re
 import secrets
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from botocore.model import OperationModel, Shape
 from stepbridge.api.errors import QUERY_ERROR_CODE, AwsError, NoAnswerError
 from stepbridge.api.models import service_model
 from stepbridge.api.validation import validate
+from stepbridge.stepfunctions.service.integrations import java_sdk
 from stepbridge.stepfunctions.service.integrations.call import TaskCall, TaskError
 from stepbridge.stepfunctions.service.integrations.members import Style, to_members
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import new_request_id
@@ -62,7 +63,7 @@ def refused_by_sdk(service: str, operation: OperationModel, error: AwsError) -> 
     """
     if isinstance(error, NoAnswerError):
         return TaskError(f"{service}.{error.code}", f"{error.message} (SDK Attempt Count: 1)")
-    name, message = _modelled_name(operation, error) or f"{service}Exception", error.message
+    name, message = _modelled_name(operation, error, java_sdk.exception_2) or f"{service}Exception", error.message
     if operation.http["method"] == "HEAD":
         # An answer without a body: the SDK goes by its status, and has no message.
         name, message = _NOT_FOUND.get(operation.name, name) if error.status == 404 else name, "null"
@@ -80,7 +81,7 @@ def refused(prefix: str, service: str, operation: OperationModel, error: AwsErro
     """
     if isinstance(error, NoAnswerError):
         return TaskError(f"{prefix}.{error.code}", error.message)
-    name = _modelled_name(operation, error) or f"{service.removesuffix('v2')}Exception"
+    name = _modelled_name(operation, error, java_sdk.exception_1) or f"{service.removesuffix('v2')}Exception"
     details = (
         f"Service: {service}; Status Code: {_status(operation, error)}; Error Code: {error.code}; "
         f"Request ID: {new_request_id()}; Proxy: null"
@@ -88,19 +89,10 @@ def refused(prefix: str, service: str, operation: OperationModel, error: AwsErro
     return TaskError(f"{prefix}.{name}", f"{error.message} ({details})")
 
 
-def sdk_name(service_id: str) -> str:
-    """The name that the AWS SDK for Java 2 makes of a model's service id: `SFN` → `Sfn`, `DynamoDB` → `DynamoDb`."""
-    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", service_id)
-    return "".join(word.capitalize() for word in words)
-
-
-def _modelled_name(operation: OperationModel, error: AwsError) -> str | None:
+def _modelled_name(operation: OperationModel, error: AwsError, exception: Callable[[str], str]) -> str | None:
     """The exception that the SDK throws for an error that the service's model knows, with any of its operations."""
     shape = _error_shape(operation, error)
-    if shape is None:
-        return None
-    name: str = shape.name
-    return name if name.endswith("Exception") else f"{name}Exception"
+    return None if shape is None else exception(shape.name)
 
 
 def _status(operation: OperationModel, error: AwsError) -> int:

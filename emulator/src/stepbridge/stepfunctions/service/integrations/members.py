@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
@@ -98,6 +99,8 @@ def to_output(shape: Shape | None, value: Any, style: Style) -> Json:
         return {key: to_output(shape.value, item, style) for key, item in value.items()}
     if shape.type_name == "timestamp":
         return _time(value, style)
+    if shape.type_name == "string" and isinstance(value, Mapping):  # a policy, which botocore has decoded
+        return quote(to_json(value), safe="")
     if isinstance(value, bytes | bytearray):
         try:
             return value.decode()

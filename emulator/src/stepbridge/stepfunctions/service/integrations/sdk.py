@@ -15,9 +15,9 @@ from stepbridge.stepfunctions.service.integrations.aws_calls import (
     AwsCalls,
     make,
     refused_by_sdk,
-    sdk_name,
 )
 from stepbridge.stepfunctions.service.integrations.call import TaskCall
+from stepbridge.stepfunctions.service.integrations.java_sdk import service_name
 from stepbridge.stepfunctions.service.integrations.members import SDK, to_output
 
 # The names in resources are those of the AWS SDK for Java 2, which have no hyphens; where botocore's model has another:
@@ -68,5 +68,5 @@ class SdkTask:
         try:
             answer = await make(self._calls, operation, call, SDK, **defaults)
         except AwsError as error:
-            raise refused_by_sdk(sdk_name(service_model(service).service_id), operation, error) from None
+            raise refused_by_sdk(service_name(service_model(service).service_id), operation, error) from None
         return to_output(operation.output_shape, answer, SDK)
