@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from stepbridge.stepfunctions.interpreter.data_flow import number
+from stepbridge.stepfunctions.interpreter.data_flow import number, read_reference
 from stepbridge.stepfunctions.interpreter.failures import DATA_LIMIT_EXCEEDED, Failure
 from stepbridge.stepfunctions.interpreter.map_runs import make_plan
 from stepbridge.stepfunctions.interpreter.messages import Json, MapRunFinished, StartMapRun
@@ -134,10 +134,10 @@ def find_items(definition: Map, scope: Scope) -> list[Json]:
     if path is None:
         items, shown = scope.input, "$"
     else:
-        found = path.lookup(scope)
-        if found.missing is not None:
-            raise EvaluationError(f"Invalid path '{path.text}' : {found.missing}")
-        items, shown = found.value, path.text.replace("$$", "$", 1)
+        start = path.start(scope)
+        if start.missing is not None:
+            raise EvaluationError(f"Invalid path '{path.text}' : {start.missing}")
+        items, shown = read_reference(path, start.value), path.text.replace("$$", "$", 1)
     if not isinstance(items, list):
         raise EvaluationError(f'Reference path "{shown}" must point to array.')
     return items

@@ -13,10 +13,11 @@ from stepbridge.stepfunctions.interpreter.state import Branch, ExecutionState
 from stepbridge.stepfunctions.language.definition import ROOT, Number, RetryableState, State
 from stepbridge.stepfunctions.language.evaluation import QUERY_EVALUATION_ERROR, EvaluationError, Scope
 from stepbridge.stepfunctions.language.jsonata_expression import Expression
-from stepbridge.stepfunctions.language.jsonpath import Indexes, Names, Path
+from stepbridge.stepfunctions.language.jsonpath import Indexes, Names, Path, PathStep
 from stepbridge.stepfunctions.language.values import is_number, to_text
 
 RESULT_PATH_MATCH_FAILURE = "States.ResultPathMatchFailure"
+REFERENCE_PATH_CONFLICT = "States.ReferencePathConflict"
 
 
 def context_object(
@@ -101,35 +102,51 @@ def select(path: Path | None, scope: Scope) -> Json:
     return found.value
 
 
+def read_reference(path: Path, start: Json) -> Json:
+    """The value at a reference path from `start`, its root.  Raises EvaluationError."""
+    value = start
+    for step in path.steps:
+        selected = list(step.select(value, start))
+        if not selected:
+            raise _conflict(step, start)
+        value = selected[0]
+    return value
+
+
 def apply_result_path(path: Path | None, value: Json, result: Json) -> Json:
     """Put `result` into `value` at the reference path.  Raises EvaluationError."""
     if path is None:
         return value
     if not path.steps:
         return result
-    return _put(path, value, result, 0)
+    if not isinstance(value, dict | list):
+        raise EvaluationError(
+            f"Unable to apply ReferencePath {path.text} to input {to_text(value)}", RESULT_PATH_MATCH_FAILURE
+        )
+    return _put(path, value, value, result, 0)
 
 
-def _put(path: Path, value: Json, result: Json, position: int) -> Json:
+def _put(path: Path, whole: Json, value: Json, result: Json, position: int) -> Json:
     if position == len(path.steps):
         return result
     step = path.steps[position]
-    if isinstance(step, Names):
-        members: dict[str, Any] = {} if value is None and position else value
-        if not isinstance(members, dict):
-            raise _unable(path, value)
+    if isinstance(step, Names) and isinstance(value, dict | None):
+        members: dict[str, Any] = value or {}
         name = step.names[0]
-        return {**members, name: _put(path, members.get(name), result, position + 1)}
+        return {**members, name: _put(path, whole, members.get(name), result, position + 1)}
     if isinstance(step, Indexes) and isinstance(value, list) and 0 <= step.indexes[0] < len(value):
         index = step.indexes[0]
-        return [*value[:index], _put(path, value[index], result, position + 1), *value[index + 1 :]]
-    raise _unable(path, value)
+        return [*value[:index], _put(path, whole, value[index], result, position + 1), *value[index + 1 :]]
+    raise _conflict(step, whole)
 
 
-def _unable(path: Path, value: Json) -> EvaluationError:
-    return EvaluationError(
-        f"Unable to apply ReferencePath {path.text} to input {to_text(value)}", RESULT_PATH_MATCH_FAILURE
-    )
+def _conflict(step: PathStep, whole: Json) -> EvaluationError:
+    """A reference path has led to what a step of it does not fit.
+
+    AWS does not document the error; users tell of it: https://github.com/rollthecloudinc/hedge/issues/292.
+    """
+    name = step.names[0] if isinstance(step, Names) else str(step).strip("[]")
+    return EvaluationError(f'Unable to apply step "{name}" to input {to_text(whole)}', REFERENCE_PATH_CONFLICT)
 
 
 def number(field: str, value: Number | None, scope: Scope, *, whole: bool = True) -> Any:

@@ -266,8 +266,10 @@ class Run:
         if problem.error == failures.DATA_LIMIT_EXCEEDED:
             cause = problem.cause
         if problem.error == QUERY_EVALUATION_ERROR:
-            # AWS evaluates a state's fields in the same decision that entered it.
-            at_entry = branch.previous == branch.entered and problem.location != "Timestamp"
+            # AWS evaluates a state's fields in the same decision that entered it, but for what a Wait waits for.  So it
+            # was recorded in November 2024; it has since been seen to let other states too go on from their entry
+            # (https://github.com/floci-io/floci/pull/3167).
+            at_entry = branch.previous == branch.entered and not isinstance(self.definition_of(branch), Wait)
             branch.previous = self.record(
                 "EvaluationFailed",
                 branch.before if at_entry else branch.previous,

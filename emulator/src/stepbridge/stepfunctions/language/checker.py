@@ -175,10 +175,11 @@ class Fields:
         if value is None:
             return None
         try:
-            return jsonpath.parse(value)
+            path = jsonpath.parse(value)
         except jsonpath.PathError:
             self.error("Value must be a valid JSONPath.", name)
             return default
+        return ROOT if path == ROOT else path
 
     def reference_path(self, name: str, *, context: bool = False) -> Path | None:
         """A reference path, from `$`, a variable or, with `context`, the context object."""

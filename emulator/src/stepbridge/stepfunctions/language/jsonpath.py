@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stepbridge.stepfunctions.language import path_filters
-from stepbridge.stepfunctions.language.evaluation import Scope
-from stepbridge.stepfunctions.language.values import Json, is_number
+from stepbridge.stepfunctions.language.evaluation import EvaluationError, Scope
+from stepbridge.stepfunctions.language.values import Json, is_number, to_text, type_name
 
 _FUNCTIONS = {
     "min",
@@ -56,7 +56,7 @@ class Names:
             yield {name: value[name] for name in self.names if name in value}
 
     def __str__(self) -> str:
-        return "[" + ",".join(f"'{name}'" for name in self.names) + "]"
+        return "[" + ", ".join(f"'{name}'" for name in self.names) + "]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,17 +186,26 @@ class Path:
         """The variable that the path starts from, if it does."""
         return self.root[1:] if self.root not in ("$", "$$") else None
 
-    def lookup(self, scope: Scope) -> Found:
-        """Follow the path; never raises."""
+    def start(self, scope: Scope) -> Found:
+        """The value that the path starts from; never raises."""
         if self.root == "$":
-            start = scope.input
-        elif self.root == "$$":
-            start = scope.context()
-        elif self.root[1:] in scope.variables:
-            start = scope.variables[self.root[1:]]
-        else:
-            return Found(None, f"No results for path: {self.root}")
-        found = self.follow(start)
+            return Found(scope.input)
+        if self.root == "$$":
+            return Found(scope.context())
+        if self.root[1:] in scope.variables:
+            return Found(scope.variables[self.root[1:]])
+        return Found(None, f"No results for path: {self.root}")
+
+    def lookup(self, scope: Scope) -> Found:
+        """Follow the path.  Raises EvaluationError if the input is null: to AWS no path, not even `$`, leads anywhere
+        from there (https://github.com/awslabs/states-language/issues/29).
+        """
+        start = self.start(scope)
+        if start.missing is not None:
+            return start
+        if start.value is None and self.root == "$":
+            raise EvaluationError("Unable to apply Path transformation to null or empty input.")
+        found = self.follow(start.value)
         if self.function is None or found.missing is not None:
             return found
         return _apply_function(self.function, found.value)
@@ -211,6 +220,9 @@ class Path:
         value = start
         for position, step in enumerate(self.steps):
             selected = list(step.select(value, start))
+            if isinstance(step, Names) and len(step.names) > 1 and position < len(self.steps) - 1:
+                path = "$" + "".join(map(str, self.steps[: position + 1]))
+                return Found(None, f"Multi properties can only be used as path leafs: {path}")
             if not selected:
                 last = position == len(self.steps) - 1
                 past_end = last and isinstance(step, Indexes) and isinstance(value, list)
@@ -225,11 +237,9 @@ class Path:
             if value is None:
                 return f"The path {before} is null"
             if not isinstance(value, list):
-                return f"Filter: {step} can only be applied to arrays. Current context is: {value}"
+                return f"Filter: {step} can only be applied to arrays. Current context is: {to_text(value)}"
         elif not isinstance(value, dict):
-            return (
-                f"Expected to find an object with property {step} in path {before} but found '{type(value).__name__}'."
-            )
+            return f"Expected to find an object with property {step} in path {before} but found '{type_name(value)}'."
         if position < len(self.steps) - 1 and isinstance(step, Names):
             return f"Missing property in path {before}{step}"
         return "No results for path: $" + "".join(map(str, self.steps))

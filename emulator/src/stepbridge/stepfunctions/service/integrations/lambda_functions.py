@@ -91,13 +91,14 @@ class LambdaInvoke:
             )
         except AwsError as error:
             raise refused("Lambda", "AWSLambda", operation, error) from None
-        output: dict[str, Json] = {"ExecutedVersion": result.executed_version, "Payload": _payload(result)}
+        output: dict[str, Json] = {"Payload": _payload(result)}
         headers = {
-            "X-Amz-Executed-Version": result.executed_version,
             "x-amzn-Remapped-Content-Length": "0",
             "Content-Length": str(len(result.payload)),
             "X-Amzn-Trace-Id": new_trace_id(call.time),
         }
+        if invocation_type != "Event":  # which version takes the event is not known yet
+            headers["X-Amz-Executed-Version"] = output["ExecutedVersion"] = result.executed_version
         if result.payload:
             headers["Content-Type"] = "application/json"
         metadata = http_metadata(call.time, headers, result.request_id, result.status_code)
