@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from stepbridge.stepfunctions.interpreter.data_flow import number, read_reference
+from stepbridge.stepfunctions.interpreter.data_flow import number, out_of_range, read_reference
 from stepbridge.stepfunctions.interpreter.failures import DATA_LIMIT_EXCEEDED, Failure
 from stepbridge.stepfunctions.interpreter.map_runs import make_plan
 from stepbridge.stepfunctions.interpreter.messages import Json, MapRunFinished, StartMapRun
@@ -105,7 +105,8 @@ def execute_map(run: Run, branch: Branch) -> None:
     items = None if definition.item_reader is not None else find_items(definition, scope)
     concurrency = number("MaxConcurrency", definition.max_concurrency, scope) or 0
     if concurrency < 0:
-        raise EvaluationError(f"Expected non-negative integer for MaxConcurrency, got '{concurrency}' instead.")
+        problem = f"Expected non-negative integer for MaxConcurrency, got '{concurrency}' instead."
+        raise out_of_range(problem, definition.max_concurrency)
     run.note(branch, "MapStateStarted", "mapStateStartedEventDetails", length=len(items or ()))
     tolerance = find_tolerance(definition, scope)
     if definition.distributed:
@@ -147,10 +148,11 @@ def find_tolerance(definition: Map, scope: Scope) -> tuple[int | None, float | N
     """ToleratedFailureCount and ToleratedFailurePercentage.  Raises EvaluationError."""
     count = number("ToleratedFailureCount", definition.tolerated_failure_count, scope)
     if count is not None and count < 0:
-        raise EvaluationError("ToleratedFailureCount cannot be negative.")
+        raise out_of_range("ToleratedFailureCount cannot be negative.", definition.tolerated_failure_count)
     percentage = number("ToleratedFailurePercentage", definition.tolerated_failure_percentage, scope, whole=False)
     if percentage is not None and not 0 <= percentage <= 100:
-        raise EvaluationError("ToleratedFailurePercentage must be between 0 and 100.")
+        problem = "ToleratedFailurePercentage must be between 0 and 100."
+        raise out_of_range(problem, definition.tolerated_failure_percentage)
     return count, percentage
 
 

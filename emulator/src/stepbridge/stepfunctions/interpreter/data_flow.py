@@ -176,6 +176,16 @@ def number(field: str, value: Number | None, scope: Scope, *, whole: bool = True
     return parsed
 
 
+def out_of_range(problem: str, value: Number | None) -> EvaluationError:
+    """The failure of a field with a number that is none for it: an evaluation that failed, if JSONata computed it.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/transforming-data.html, "Value out of range"
+    """
+    if isinstance(value, Expression):
+        return EvaluationError(problem, QUERY_EVALUATION_ERROR, value.location)
+    return EvaluationError(problem)
+
+
 def parse_number(value: Json, *, whole: bool) -> Any:
     """A number, or text that is one, as AWS reads it at a path; None if it is neither."""
     if isinstance(value, str):

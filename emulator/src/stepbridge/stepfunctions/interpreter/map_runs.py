@@ -21,7 +21,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from stepbridge.stepfunctions.interpreter.data_flow import number
+from stepbridge.stepfunctions.interpreter.data_flow import number, out_of_range
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.language.definition import ItemReader, Map, ResultWriter
 from stepbridge.stepfunctions.language.evaluation import EvaluationError, Scope
@@ -74,7 +74,7 @@ def _reader(reader: ItemReader | None, scope: Scope) -> Json:
     limit = number("MaxItems", reader.max_items, scope)
     if limit is not None:
         if limit < 0:
-            raise EvaluationError("MaxItems must not be negative.")
+            raise out_of_range("MaxItems must not be negative.", reader.max_items)
         config["MaxItems"] = limit
     parameters = reader.arguments.evaluate(scope) if reader.arguments is not None else {}
     return {"Resource": reader.resource, "Parameters": parameters, "ReaderConfig": config}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stepbridge.stepfunctions.interpreter.data_flow import apply_result_path, number, parse_number, select
+from stepbridge.stepfunctions.interpreter.data_flow import apply_result_path, number, out_of_range, parse_number, select
 from stepbridge.stepfunctions.interpreter.failures import Failure
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.interpreter.run import Run
@@ -118,9 +118,7 @@ def _seconds(definition: Wait, scope: Scope) -> int:
     if not isinstance(definition.seconds, Path):
         seconds = number("Seconds", definition.seconds, scope)
         if seconds < 0:
-            raise EvaluationError(
-                f"The Seconds field must not be negative but was: {seconds}", QUERY_EVALUATION_ERROR, "Seconds"
-            )
+            raise out_of_range(f"The Seconds field must not be negative but was: {seconds}", definition.seconds)
         return int(seconds)
     path = definition.seconds
     found = path.lookup(scope)

@@ -7,13 +7,13 @@ activity, `Task…` for a service integration.
 from typing import Any
 
 from stepbridge.stepfunctions.interpreter import failures
-from stepbridge.stepfunctions.interpreter.data_flow import number
+from stepbridge.stepfunctions.interpreter.data_flow import number, out_of_range
 from stepbridge.stepfunctions.interpreter.failures import Failure
 from stepbridge.stepfunctions.interpreter.messages import CancelTask, InvokeTask, Json
 from stepbridge.stepfunctions.interpreter.run import NOT_TRUNCATED, Run, nested_too_deeply, too_large_result
 from stepbridge.stepfunctions.interpreter.state import Branch, OnTask
-from stepbridge.stepfunctions.language.definition import Task
-from stepbridge.stepfunctions.language.evaluation import EvaluationError
+from stepbridge.stepfunctions.language.definition import Number, Task
+from stepbridge.stepfunctions.language.evaluation import EvaluationError, Scope
 from stepbridge.stepfunctions.language.resources import TASK_TOKEN, Activity, Integration, LambdaFunction, Resource
 from stepbridge.stepfunctions.language.values import to_text, too_deep, too_large
 
@@ -53,8 +53,8 @@ def execute_task(run: Run, branch: Branch) -> None:
         token = run.environment.new_task_token(task_id)
     scope = run.scope(branch, run.effective_input(branch), token=token)
     parameters = definition.arguments.evaluate(scope) if definition.arguments is not None else scope.input
-    timeout = _seconds("TimeoutSeconds", number("TimeoutSeconds", definition.timeout, scope))
-    heartbeat = _seconds("HeartbeatSeconds", number("HeartbeatSeconds", definition.heartbeat, scope))
+    timeout = _seconds("TimeoutSeconds", definition.timeout, scope)
+    heartbeat = _seconds("HeartbeatSeconds", definition.heartbeat, scope)
     credentials = definition.credentials.evaluate(scope) if definition.credentials is not None else None
     if isinstance(resource, Activity) and not run.environment.activity_exists(resource.arn):
         raise EvaluationError(f"The activity {resource.arn} does not exist.")
@@ -91,9 +91,10 @@ def execute_task(run: Run, branch: Branch) -> None:
     )
 
 
-def _seconds(field: str, seconds: int | None) -> int | None:
+def _seconds(field: str, value: Number | None, scope: Scope) -> int | None:
+    seconds: int | None = number(field, value, scope)
     if seconds is not None and not 0 < seconds <= 99_999_999:
-        raise EvaluationError(f"{field} must be between 1 and 99999999 but was: {seconds}")
+        raise out_of_range(f"{field} must be between 1 and 99999999 but was: {seconds}", value)
     return seconds
 
 
