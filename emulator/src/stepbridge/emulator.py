@@ -16,6 +16,7 @@ from stepbridge.api.server import HttpServer, listen
 from stepbridge.clock import Clock, SystemClock
 from stepbridge.cloudformation.service import CloudFormationService
 from stepbridge.functions.service import LambdaService
+from stepbridge.functions.url_invocations import UrlInvocations
 from stepbridge.iam import Permissions
 from stepbridge.iam.connections import ConnectedCallers
 from stepbridge.iot.broker import Broker
@@ -185,6 +186,15 @@ class Emulator:
             lambda_service.functions.session_of,
             stacks.responses.take,
             lambda_service.functions.code.archive,
+            UrlInvocations(
+                settings,
+                clock,
+                trace,
+                lambda_service.functions,
+                lambda_service.urls,
+                permissions,
+                lambda_service.functions.session_of,
+            ),
         )
         broker.serve_http(DeviceApi(settings, store, trace, registry.access, dispatcher, api.handle).answer)
         listener = self._listen("HTTP", settings.http_port)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -124,6 +125,31 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], bool]] = 
                 "Type": "AWS::Lambda::LayerVersion",
                 "Properties": {"Content": {"S3Bucket": BUCKET, "S3Key": "layer.zip"}},
             }
+        },
+        True,
+    ),
+    (
+        "AWS::Lambda::Url",
+        {"TargetFunctionArn": {"Ref": "F"}, "AuthType": "NONE", "Cors": {"AllowOrigins": ["*"], "MaxAge": "5"}},
+        {"TargetFunctionArn": {"Ref": "F"}, "AuthType": "AWS_IAM", "InvokeMode": "BUFFERED"},
+        FUNCTION,
+        False,
+    ),
+    (
+        "AWS::Lambda::Url",
+        {"TargetFunctionArn": {"Fn::GetAtt": ["F", "Arn"]}, "AuthType": "NONE"},
+        {"TargetFunctionArn": {"Fn::GetAtt": ["F", "Arn"]}, "AuthType": "NONE", "Qualifier": "live"},
+        {
+            **FUNCTION,
+            "V": VERSION,
+            "A": {
+                "Type": "AWS::Lambda::Alias",
+                "Properties": {
+                    "FunctionName": {"Ref": "F"},
+                    "Name": "live",
+                    "FunctionVersion": {"Fn::GetAtt": ["V", "Version"]},
+                },
+            },
         },
         True,
     ),
@@ -252,6 +278,48 @@ def test_created_changed_deleted(
     assert (stacks.physical_id(name, "It") != before) is replaced
     stack_id = stacks.client.describe_stacks(StackName=name)["Stacks"][0]["StackId"]
     assert stacks.delete(name) == "DELETE_COMPLETE", stacks.events(stack_id)
+
+
+def test_what_a_template_gets_of_a_function_url(stacks: Stacks) -> None:
+    """Also where the URL is of an alias, which its ARN names, and is changed."""
+    alias = {"FunctionName": {"Ref": "F"}, "Name": "live", "FunctionVersion": {"Fn::GetAtt": ["V", "Version"]}}
+    url = {"TargetFunctionArn": {"Ref": "A"}, "AuthType": "NONE", "Cors": {"AllowOrigins": ["*"]}}
+    everyone = {"FunctionName": {"Ref": "A"}, "Principal": "*"}
+    resources = {
+        **FUNCTION,
+        "V": VERSION,
+        "A": {"Type": "AWS::Lambda::Alias", "Properties": alias},
+        "U": {"Type": "AWS::Lambda::Url", "Properties": url},
+        "P": {
+            "Type": "AWS::Lambda::Permission",
+            "Properties": {**everyone, "Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE"},
+        },
+        "I": {
+            "Type": "AWS::Lambda::Permission",
+            "Properties": {**everyone, "Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True},
+        },
+    }
+    values = {"Ref": {"Ref": "U"}, **{name: {"Fn::GetAtt": ["U", name]} for name in ("FunctionArn", "FunctionUrl")}}
+    outputs = {name: {"Value": value} for name, value in values.items()}
+    assert stacks.create("urls", resources, Outputs=outputs) == "CREATE_COMPLETE", stacks.events("urls")
+    got = stacks.outputs("urls")
+    assert got["Ref"] == got["FunctionArn"] == stacks.physical_id("urls", "A")
+    with urllib.request.urlopen(got["FunctionUrl"]) as answer:
+        assert (answer.status, answer.read()) == (200, b"1")
+    config = stacks.emulator.client("lambda").get_function_url_config(FunctionName=got["Ref"])
+    assert config["Cors"] == {"AllowOrigins": ["*"]}
+
+    resources["U"] = {"Type": "AWS::Lambda::Url", "Properties": {**url, "AuthType": "AWS_IAM", "Cors": {"MaxAge": 5}}}
+    assert stacks.update("urls", resources, Outputs=outputs) == "UPDATE_COMPLETE", stacks.events("urls")
+    assert stacks.outputs("urls") == got
+    config = stacks.emulator.client("lambda").get_function_url_config(FunctionName=got["Ref"])
+    assert (config["AuthType"], config["Cors"]) == ("AWS_IAM", {"MaxAge": 5})
+    del resources["U"]
+    assert stacks.update("urls", resources) == "UPDATE_COMPLETE", stacks.events("urls")
+    function = stacks.physical_id("urls", "F")
+    listed = stacks.emulator.client("lambda").list_function_url_configs(FunctionName=function)
+    assert listed["FunctionUrlConfigs"] == []
+    assert stacks.delete("urls") == "DELETE_COMPLETE"
 
 
 def test_a_failure_leaves_nothing_behind(stacks: Stacks) -> None:

@@ -50,7 +50,7 @@ def test_the_life_of_a_function(emulator: Lambda) -> None:
         )
         await emulator.call("delete_function", FunctionName="f")
         not_found = ("ResourceNotFoundException", f"Function not found: {ARN}")
-        for operation in ("get_function", "delete_function", "invoke", "get_policy", "get_function_url_config"):
+        for operation in ("get_function", "delete_function", "invoke", "get_policy"):
             assert await refusal(emulator.call(operation, FunctionName="f")) == not_found
         await emulator.service.stop()
 

@@ -35,6 +35,17 @@ def test_every_property_is_in_the_model_of_its_service(name: str, resource_type:
                 "#/Timeout: expected type: Number, found: String",
             ],
         ),
+        ("AWS::Lambda::Url", {"TargetFunctionArn": KNOWN_AFTER_APPLY, "AuthType": "NONE", "Cors": {"MaxAge": "5"}}, []),
+        (
+            "AWS::Lambda::Url",
+            {"AuthType": "ANY", "InvokeMode": "RESPONSE_STREAM", "Cors": {"AllowMethods": ["GET", "OPTION"]}},
+            [
+                "#: required key [TargetFunctionArn] not found",
+                "#/AuthType: #: ANY is not a valid enum value",
+                "#/InvokeMode: RESPONSE_STREAM is not supported by stepbridge",
+                "#/Cors/AllowMethods/1: #: OPTION is not a valid enum value",
+            ],
+        ),
         ("AWS::Lambda::Function", {"Code": {}, "Role": KNOWN_AFTER_APPLY}, ["#/Code: required key [S3Bucket], "]),
         ("AWS::IoT::TopicRule", {"TopicRulePayload": {"Sql": "s", "Actions": [], "RuleDisabled": "false"}}, []),
         (

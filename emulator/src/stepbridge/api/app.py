@@ -8,18 +8,19 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from stepbridge.api.access_checks import refusal
+from stepbridge.api.credential import credential_of
 from stepbridge.api.dispatch import Dispatcher
 from stepbridge.api.errors import AwsError
 from stepbridge.api.foreign import caller_identity, named_operation, refused_operation
+from stepbridge.api.function_urls import HOST, FunctionUrlPages, read_body
 from stepbridge.api.http import HttpRequest, HttpResponse
 from stepbridge.api.models import service_model, service_of_signing_name
 from stepbridge.api.moto_backend import MotoBackend
@@ -27,16 +28,14 @@ from stepbridge.api.protocols import protocol_of
 from stepbridge.api.service import Caller
 from stepbridge.api.trace_stream import TraceStreams
 from stepbridge.cloudformation.responses import RESPONSE_PATH
+from stepbridge.functions.url_invocations import UrlInvocations
+from stepbridge.functions.urls import PATH as URL_PATH
 from stepbridge.iam import Permissions, RoleSession
 from stepbridge.settings import Settings
 from stepbridge.store import Store
 from stepbridge.trace import Trace
 
 logger = logging.getLogger(__name__)
-
-# Authorization: AWS4-HMAC-SHA256 Credential=<access key>/<date>/<region>/<service>/aws4_request, …
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
-_CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/,\s]+)/([^/,\s]+)/aws4_request")
 
 # The one thing that is asked for without a signature: the link in a destination's confirmation message, which proves
 # itself by the token in it.  https://docs.aws.amazon.com/iot/latest/developerguide/http-action-destination.html
@@ -51,7 +50,7 @@ class Api:
 
     `session_of` knows the access keys that were given to roles; what they sign is authorised by `permissions`.
     `take_response` gets the answers of custom resources: the secret of the URL, the body; it says whether one waits.
-    `package` finds the archives that Lambda gives the locations of, by their names.
+    `package` finds the archives that Lambda gives the locations of, by their names.  `urls` answers function URLs.
     """
 
     def __init__(
@@ -66,6 +65,7 @@ class Api:
         session_of: Callable[[str], RoleSession | None],
         take_response: Callable[[str, bytes], bool],
         package: Callable[[str], Path | None],
+        urls: UrlInvocations,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -77,6 +77,7 @@ class Api:
         self._session_of = session_of
         self._take_response = take_response
         self._find_package = package
+        self._urls = FunctionUrlPages(urls, settings.region)
         self._streams = TraceStreams(trace)
         self._pages = Starlette(
             routes=[
@@ -86,6 +87,7 @@ class Api:
                 Route("/_stepbridge/root-ca.pem", self._root_ca),
                 Route("/_stepbridge/trace", self._trace_stream),
                 Route(RESPONSE_PATH + "{token}", self._custom_resource_response, methods=["PUT"]),
+                Mount(URL_PATH, app=self._urls.by_path),
             ]
         )
 
@@ -141,20 +143,18 @@ class Api:
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
     async def _aws(self, scope: Scope, receive: Receive, send: Send) -> None:
-        parts: list[bytes] = []
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            parts.append(message.get("body", b""))
-            more = message.get("more_body", False)
-        path = scope["raw_path"].decode("latin-1").partition("?")[0]
         # Of a header that is there twice the first one counts.
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        if HOST in headers.get("host", ""):
+            await self._urls.by_host(scope, receive, send)
+            return
+        body = await read_body(receive)
+        if body is None:
+            return
+        path = scope["raw_path"].decode("latin-1").partition("?")[0]
         query = scope["query_string"].decode("latin-1")
         source_ip = scope["client"][0] if scope.get("client") else "127.0.0.1"
-        answer = await self.handle(HttpRequest(scope["method"], path, query, headers, b"".join(parts)), source_ip)
+        answer = await self.handle(HttpRequest(scope["method"], path, query, headers, body), source_ip)
         written = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
         if "content-length" not in answer.headers and answer.status not in _WITHOUT_BODY:
             written.append((b"content-length", str(len(answer.body)).encode()))
@@ -171,7 +171,7 @@ class Api:
         if (reason := refusal(request.method, request.headers)) is not None:
             self._trace.emit("api", "request-refused", reason)
             return HttpResponse(403, {"content-type": "text/plain"}, reason.encode())
-        credential = _CREDENTIAL.search(request.headers.get("authorization", "")) or _presigned(request)
+        credential = credential_of(request.headers, request.query)
         service_name = self._service_name(request, credential)
         if service_name is None or not self._dispatcher.offers(service_name):
             try:
@@ -255,9 +255,3 @@ def _unavailable(service_name: str) -> AwsError:
     """What a service says that cannot answer now; Lambda has a name of its own for it."""
     code = "ServiceException" if service_name == "lambda" else "ServiceUnavailable"
     return AwsError(code, "stepbridge is stopping: try again when it has been started again.", status=503)
-
-
-def _presigned(request: HttpRequest) -> re.Match[str] | None:
-    """The credential in the query of a presigned URL."""
-    credential = parse_qs(request.query).get("X-Amz-Credential", [""])[0]
-    return _CREDENTIAL.fullmatch(f"Credential={credential}")

@@ -148,19 +148,21 @@ class Functions:
         invocation_type: str = "RequestResponse",
         client_context: str | None = None,
         log_tail: bool = False,
+        request_id: str | None = None,
     ) -> InvocationResult:
         """Invoke `function` (name or ARN) with `payload`, JSON text (empty: `{}`).
 
-        `invocation_type` is RequestResponse, Event or DryRun; `client_context` is base64, as in the API.  What the
-        handler raises is in the result.  Raises AwsError: ResourceNotFoundException, TooManyRequestsException,
-        RequestTooLargeException, InvalidRequestContentException.
+        `invocation_type` is RequestResponse, Event or DryRun; `client_context` is base64, as in the API; `request_id`
+        is the id of the invocation where the payload already tells it.  What the handler raises is in the result.
+        Raises AwsError: ResourceNotFoundException, TooManyRequestsException, RequestTooLargeException,
+        InvalidRequestContentException.
         """
         name = self.name(function, qualifier)
         configuration = self._routed(name)
         version = configuration["Version"]
         payload = _check_payload(payload, MAX_EVENT if invocation_type == "Event" else MAX_PAYLOAD)
         context = _client_context(client_context)
-        request_id = str(uuid.uuid4())
+        request_id = request_id or str(uuid.uuid4())
         if invocation_type == "DryRun":
             return InvocationResult(204, b"", None, version, None, request_id)
         if invocation_type == "Event":

@@ -11,6 +11,9 @@ from typing import Any
 from stepbridge.authorization import IAM_RESOURCE, Context, Principal, Request, evaluate, explain, parse_policy
 from stepbridge.functions.refusals import invalid
 
+INVOKE = "lambda:InvokeFunction"
+INVOKE_URL = "lambda:InvokeFunctionUrl"
+
 _SERVICE = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.amazonaws\.com(\.cn)?|[a-z0-9.-]+\.amazon\.com")
 _ACCOUNT = re.compile(r"\d{12}")
 
@@ -26,6 +29,9 @@ class ServiceCall:
 
 def new_statement(request: Mapping[str, Any], function_arn: str) -> dict[str, Any]:
     """The statement that AddPermission adds for `function_arn`; raises InvalidParameterValueException."""
+    for member, action in (("FunctionUrlAuthType", INVOKE_URL), ("InvokedViaFunctionUrl", INVOKE)):
+        if member in request and request["Action"] != action:
+            raise invalid(f"{member} is only supported for {action} action")
     principal = request["Principal"]
     statement: dict[str, Any] = {
         "Sid": request["StatementId"],
@@ -43,6 +49,8 @@ def new_statement(request: Mapping[str, Any], function_arn: str) -> dict[str, An
         conditions.setdefault("StringEquals", {})["aws:PrincipalOrgID"] = request["PrincipalOrgID"]
     if "FunctionUrlAuthType" in request:
         conditions.setdefault("StringEquals", {})["lambda:FunctionUrlAuthType"] = request["FunctionUrlAuthType"]
+    if request.get("InvokedViaFunctionUrl"):
+        conditions["Bool"] = {"lambda:InvokedViaFunctionUrl": "true"}
     if "SourceArn" in request:
         conditions["ArnLike"] = {"AWS:SourceArn": request["SourceArn"]}
     if conditions:
@@ -57,7 +65,7 @@ def why_refused(statements: Sequence[Mapping[str, Any]], call: ServiceCall, func
     document = {"Version": "2012-10-17", "Statement": list(statements)}
     policies = [parse_policy("of the function", document, IAM_RESOURCE)]
     facts = Context({"aws:SourceArn": (call.source_arn,), "aws:SourceAccount": (call.source_account,)})
-    request = Request("lambda:InvokeFunction", function_arn, facts, Principal("Service", call.principal))
+    request = Request(INVOKE, function_arn, facts, Principal("Service", call.principal))
     verdict = evaluate(policies, request)
     return None if verdict.allowed else explain(policies, request, verdict)
 

@@ -23,6 +23,7 @@ from stepbridge.functions.permissions import new_statement
 from stepbridge.functions.queues import queue_url
 from stepbridge.functions.refusals import conflict, invalid, not_found, revision_differs
 from stepbridge.functions.registry import Configuration, require_function
+from stepbridge.functions.urls import FunctionUrlRegistry, UrlOperations
 from stepbridge.functions.versions import VersionOperations
 from stepbridge.settings import Settings
 from stepbridge.store import Store
@@ -31,7 +32,9 @@ from stepbridge.trace import Trace
 MAX_ZIP = 52_428_800  # bytes, uploaded directly; larger packages come by way of S3
 
 
-class LambdaService(VersionOperations, ConcurrencyOperations, LayerOperations, EventSourceOperations, Service):
+class LambdaService(
+    VersionOperations, ConcurrencyOperations, UrlOperations, LayerOperations, EventSourceOperations, Service
+):
     """Lambda's operations on :class:`~stepbridge.functions.invoker.Functions`, which is `functions`."""
 
     service_name = "lambda"
@@ -48,10 +51,12 @@ class LambdaService(VersionOperations, ConcurrencyOperations, LayerOperations, E
     ) -> None:
         self.functions = Functions(settings, store, clock, trace, endpoint, calls, permissions)
         self._registry = self.functions.registry
+        self.urls = FunctionUrlRegistry(store)
         self._layers = LayerRegistry(store, settings)
         self._sources = EventSources(settings, store, clock, trace, self.functions)
         self._permissions = permissions
         self._settings = settings
+        self._endpoint = endpoint
         self._store = store
         self._clock = clock
         self._calls = calls
@@ -265,16 +270,6 @@ class LambdaService(VersionOperations, ConcurrencyOperations, LayerOperations, E
 
     async def list_tags(self, caller: Caller, request: Members) -> Members:
         return {"Tags": self._registry.function(self._name({"FunctionName": request["Resource"]})).tags}
-
-    # Function URLs: none can be made here
-
-    async def get_function_url_config(self, caller: Caller, request: Members) -> Members:
-        self._registry.resolve(self._name(request))
-        raise not_found()
-
-    async def list_function_url_configs(self, caller: Caller, request: Members) -> Members:
-        self._registry.resolve(self._name(request))
-        return {"FunctionUrlConfigs": []}
 
     # What operations share
 

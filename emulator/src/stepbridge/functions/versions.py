@@ -13,6 +13,7 @@ from stepbridge.functions.names import LATEST, FunctionName
 from stepbridge.functions.pagination import page
 from stepbridge.functions.refusals import conflict, invalid, not_found, revision_differs, validation_error
 from stepbridge.functions.registry import Configuration, FunctionRegistry
+from stepbridge.functions.urls import FunctionUrlRegistry
 from stepbridge.store import Store
 
 
@@ -20,6 +21,7 @@ class VersionOperations:
     """Versions, aliases and event invoke configurations; a part of :class:`~service.LambdaService`."""
 
     functions: Functions
+    urls: FunctionUrlRegistry
     _registry: FunctionRegistry
     _store: Store
     _clock: Clock
@@ -96,6 +98,7 @@ class VersionOperations:
         self._registry.function(name)
         self._registry.delete_alias(name.name, request["Name"])
         self.functions.provisioned.delete(name.name, request["Name"])
+        self.urls.delete(name.name, request["Name"])
         await self._store.committed()
         return {}
 
