@@ -285,8 +285,10 @@ def test_what_a_template_gets_of_a_function_url(stacks: Stacks) -> None:
     alias = {"FunctionName": {"Ref": "F"}, "Name": "live", "FunctionVersion": {"Fn::GetAtt": ["V", "Version"]}}
     url = {"TargetFunctionArn": {"Ref": "A"}, "AuthType": "NONE", "Cors": {"AllowOrigins": ["*"]}}
     everyone = {"FunctionName": {"Ref": "A"}, "Principal": "*"}
+    trust = {"AssumeRolePolicyDocument": ROLE["Properties"]["AssumeRolePolicyDocument"]}
     resources = {
         **FUNCTION,
+        "Role": {**ROLE, "Properties": trust},  # which allows no logs: their group would outlive the stack
         "V": VERSION,
         "A": {"Type": "AWS::Lambda::Alias", "Properties": alias},
         "U": {"Type": "AWS::Lambda::Url", "Properties": url},
