@@ -20,7 +20,14 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import to_json
 
-_RENAMED = {"NULL": "Nul"}  # null is a word of Java
+_RENAMED = {"NULL": "Nul", "equals": "EqualsValue"}  # what is a word of Java, or a method of each of its objects
+
+# The texts that are booleans: None for what is not there.
+BOOLEANS = {
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys(("", "null"), None),
+}
 
 
 def _capitalized(name: str) -> str:
@@ -67,19 +74,24 @@ def to_members(shape: Shape | None, value: Json, style: Style) -> Any:
         if getattr(shape, "is_document_type", False):
             return value
         names = style.names(shape)
-        return {
-            names[name]: to_members(shape.members[names[name]], item, style)
-            for name, item in value.items()
-            if item is not None
-        }
+        members = ((names[name], to_members(shape.members[names[name]], value[name], style)) for name in value)
+        return {name: member for name, member in members if member is not None}
     if isinstance(shape, ListShape) and isinstance(value, list):
         return [to_members(shape.member, item, style) for item in value]
     if isinstance(shape, MapShape) and isinstance(value, Mapping):
         return {key: to_members(shape.value, item, style) for key, item in value.items()}
-    if shape is not None and shape.type_name == "blob":
-        return to_json(value).encode()  # text too gets its quotes: so AWS stores it in S3
-    if shape is not None and shape.type_name == "string" and not isinstance(value, str) and value is not None:
+    return value if shape is None or value is None else _to_scalar(shape, value, style)
+
+
+def _to_scalar(shape: Shape, value: Json, style: Style) -> Any:
+    if shape.type_name == "blob":
+        # In a stream text too gets its quotes: so AWS stores it in S3.
+        is_text = isinstance(value, str) and style is SDK and not shape.serialization.get("streaming")
+        return (value if is_text else to_json(value)).encode()
+    if shape.type_name == "string" and not isinstance(value, str):
         return to_json(value)
+    if shape.type_name == "boolean":
+        return BOOLEANS[value.strip()] if isinstance(value, str) else bool(value)
     return value
 
 
