@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from tests.integration.cloudformation.stacks import ROLE, Stacks, function
 
 from stepbridge.testing import EmulatorProcess
@@ -71,4 +72,59 @@ def test_a_version_that_is_there_already_is_not_taken_over(stacks: Stacks) -> No
     stacks.delete("twice")
 
 
+def test_the_settings_of_a_function_that_have_operations_of_their_own(stacks: Stacks) -> None:
+    functions = stacks.emulator.client("lambda")
+    signing: dict[str, Any] = {
+        "Type": "AWS::Lambda::CodeSigningConfig",
+        "Properties": {"AllowedPublishers": {"SigningProfileVersionArns": [PROFILE]}},
+    }
+    settings = {
+        "CodeSigningConfigArn": {"Ref": "Signing"},
+        "KmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/a",
+        "LoggingConfig": {"LogFormat": "JSON"},
+        "RecursiveLoop": "Allow",
+        "RuntimeManagementConfig": {"UpdateRuntimeOn": "FunctionUpdate"},
+    }
+    resources = {"Role": ROLE, "Signing": signing, "F": function(KIND, **settings)}
+    assert stacks.create("settings", resources) == "CREATE_COMPLETE", stacks.events("settings")
+    name = stacks.physical_id("settings", "F")
+    arn = stacks.physical_id("settings", "Signing")
+    assert functions.get_function_code_signing_config(FunctionName=name)["CodeSigningConfigArn"] == arn
+    assert functions.get_function_recursion_config(FunctionName=name)["RecursiveLoop"] == "Allow"
+    assert functions.get_runtime_management_config(FunctionName=name)["UpdateRuntimeOn"] == "FunctionUpdate"
+    metrics = stacks.emulator.client("cloudwatch").list_metrics(Namespace="AWS/Lambda")["Metrics"]
+    assert [
+        metric["MetricName"] for metric in metrics if {"Name": "FunctionName", "Value": name} in metric["Dimensions"]
+    ] == ["SignatureValidationErrors"]
+
+    assert stacks.update("settings", {**resources, "F": function(KIND)}) == "UPDATE_COMPLETE"
+    assert "CodeSigningConfigArn" not in functions.get_function_code_signing_config(FunctionName=name)
+    assert functions.get_function_recursion_config(FunctionName=name)["RecursiveLoop"] == "Terminate"
+    assert functions.get_runtime_management_config(FunctionName=name)["UpdateRuntimeOn"] == "Auto"
+    configuration = functions.get_function_configuration(FunctionName=name)
+    assert "KMSKeyArn" not in configuration
+    assert configuration["LoggingConfig"] == {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"}
+
+    enforced = {"CodeSigningPolicies": {"UntrustedArtifactOnDeployment": "Enforce"}}
+    signing["Properties"] = {**signing["Properties"], **enforced}
+    unsigned = {"F": function("def handler(event, context): return 2", **settings)}
+    assert stacks.update("settings", {**resources, **unsigned}) == "UPDATE_ROLLBACK_COMPLETE"
+    assert any("Check the provided signature for unsigned." in reason for _, _, reason in stacks.events("settings"))
+    assert stacks.delete("settings") == "DELETE_COMPLETE"
+
+
+def test_what_is_not_offered_is_refused_by_its_logical_id(stacks: Stacks) -> None:
+    resources = {
+        "Role": ROLE,
+        "F": function(KIND, TenancyConfig={"TenantIsolationMode": "PER_TENANT"}, ImageConfig={"Command": ["c"]}),
+    }
+    with pytest.raises(ClientError) as refused:
+        stacks.create("refused", resources)
+    message = refused.value.response["Error"]["Message"]
+    assert "[/Resources/F]" in message, message
+    assert "#/TenancyConfig: is not supported by stepbridge" in message
+    assert "#/ImageConfig: is not supported by stepbridge" in message
+
+
+PROFILE = "arn:aws:signer:us-east-1:123456789012:/signing-profiles/edge/aBcDeFgHiJ"
 FAILED_VERSION = ("V", "CREATE_FAILED")

@@ -30,6 +30,7 @@ def signing_request() -> str:
 
 
 REQUEST = signing_request()
+SIGNING_PROFILE = "arn:aws:signer:us-east-1:123456789012:/signing-profiles/edge/aBcDeFgHiJ"
 FUNCTION = {"Role": ROLE, "F": function(ANSWER)}
 VERSION = {"Type": "AWS::Lambda::Version", "Properties": {"FunctionName": {"Ref": "F"}}}
 MACHINE: dict[str, Any] = {
@@ -101,6 +102,17 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], bool]] = 
         },
         {**FUNCTION, "Other": function("def handler(event, context): return 3")},
         True,
+    ),
+    (
+        "AWS::Lambda::CodeSigningConfig",
+        {"AllowedPublishers": {"SigningProfileVersionArns": [SIGNING_PROFILE]}, "Description": "one"},
+        {
+            "AllowedPublishers": {"SigningProfileVersionArns": [SIGNING_PROFILE]},
+            "CodeSigningPolicies": {"UntrustedArtifactOnDeployment": "Enforce"},
+            "Tags": [{"Key": "a", "Value": "b"}],
+        },
+        {},
+        False,
     ),
     (
         "AWS::Lambda::EventInvokeConfig",

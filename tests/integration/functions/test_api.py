@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore import xform_name
 from tests.integration.functions.harness import ROLE, Lambda, archive
 
 from stepbridge.api.errors import AwsError
+from stepbridge.api.models import service_model
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:f"
 CODE = "def handler(event, context): pass"
@@ -209,9 +211,118 @@ def test_concurrency_and_tags(emulator: Lambda) -> None:
         await emulator.call("tag_resource", Resource=ARN, Tags={"a": "1", "b": "2"})
         await emulator.call("untag_resource", Resource=ARN, TagKeys=["a"])
         assert await emulator.call("list_tags", Resource=ARN) == {"Tags": {"b": "2"}}
+        assert await refusal(emulator.call("list_tags", Resource=f"{ARN}:1")) == (
+            "InvalidParameterValueException",
+            "Tags on function aliases and versions are not supported. Please specify a function ARN.",
+        )
         await emulator.service.stop()
 
     asyncio.run(scenario())
+
+
+def test_what_lambda_may_do_by_itself(emulator: Lambda) -> None:
+    async def scenario() -> None:
+        created = await emulator.create("f", CODE)
+        own = created["RuntimeVersionConfig"]["RuntimeVersionArn"]
+        assert await emulator.call("get_function_recursion_config", FunctionName="f") == {"RecursiveLoop": "Terminate"}
+        await emulator.call("put_function_recursion_config", FunctionName="f", RecursiveLoop="Allow")
+        automatic = {"UpdateRuntimeOn": "Auto", "FunctionArn": ARN}
+        assert await emulator.call("get_runtime_management_config", FunctionName="f") == automatic
+        manual = {"UpdateRuntimeOn": "Manual", "RuntimeVersionArn": own}
+        await emulator.call("put_runtime_management_config", FunctionName="f", **manual)
+        for wrong in (
+            {"UpdateRuntimeOn": "Manual"},
+            {**manual, "RuntimeVersionArn": f"{own}0"},
+            {**manual, **automatic},
+        ):
+            put = emulator.call("put_runtime_management_config", **{**wrong, "FunctionName": "f"})
+            assert (await refusal(put))[0] == "InvalidParameterValueException"
+
+        # What is put of a function is no less there when its configuration changes.
+        await emulator.call("update_function_configuration", FunctionName="f", Timeout=9)
+        await emulator.call("publish_version", FunctionName="f")
+        assert await emulator.call("get_function_recursion_config", FunctionName="f") == {"RecursiveLoop": "Allow"}
+        got = await emulator.call("get_runtime_management_config", FunctionName="f")
+        assert got == {**manual, "FunctionArn": ARN}
+        of_version = await emulator.call("get_runtime_management_config", FunctionName="f", Qualifier="1")
+        assert of_version == {"UpdateRuntimeOn": "Auto", "FunctionArn": f"{ARN}:1"}
+        await emulator.service.stop()
+
+    asyncio.run(scenario())
+
+
+def test_an_update_takes_away(emulator: Lambda) -> None:
+    async def scenario() -> None:
+        key = "arn:aws:kms:us-east-1:123456789012:key/a"
+        code = {"ZipFile": archive({"app.py": CODE}), "SourceKMSKeyArn": key}
+        logging = {"LogFormat": "JSON", "ApplicationLogLevel": "DEBUG"}
+        await emulator.create("f", CODE, Code=code, KMSKeyArn=key, LoggingConfig=logging)
+        assert (await emulator.call("get_function", FunctionName="f"))["Code"]["SourceKMSKeyArn"] == key
+        await emulator.call("update_function_code", FunctionName="f", ZipFile=code["ZipFile"])
+        assert "SourceKMSKeyArn" not in (await emulator.call("get_function", FunctionName="f"))["Code"]
+        updated = await emulator.call(
+            "update_function_configuration", FunctionName="f", KMSKeyArn="", LoggingConfig={"LogFormat": "Text"}
+        )
+        assert "KMSKeyArn" not in updated
+        assert updated["LoggingConfig"] == {"LogFormat": "Text", "LogGroup": "/aws/lambda/f"}
+        await emulator.service.stop()
+
+    asyncio.run(scenario())
+
+
+def test_what_is_not_offered_is_refused_by_name(emulator: Lambda) -> None:
+    async def scenario() -> None:
+        await emulator.create("f", CODE)
+        s3 = {"S3Bucket": "b", "S3Key": "k", "S3ObjectStorageMode": "REFERENCE"}
+        for member, call in {
+            "TenantId": emulator.call("invoke", FunctionName="f", TenantId="t"),
+            "DurableExecutionName": emulator.call("invoke", FunctionName="f", DurableExecutionName="d"),
+            "PublishTo": emulator.call("publish_version", FunctionName="f", PublishTo="LATEST_PUBLISHED"),
+            "RuntimeConfig": emulator.call("update_function_configuration", FunctionName="f", RuntimeConfig={"a": 1}),
+            "The S3ObjectStorageMode REFERENCE": emulator.create("g", CODE, Code=s3),
+            "AcceleratorConfig": emulator.create("g", CODE, AcceleratorConfig={"a": 1}),
+        }.items():
+            assert await refusal(call) == (INVALID, f"{member} is not supported by stepbridge.")
+        await emulator.service.stop()
+
+    asyncio.run(scenario())
+
+
+def test_every_operation_is_offered_or_known_not_to_be(emulator: Lambda) -> None:
+    """A new version of the model must not go by unseen."""
+    not_offered = {
+        name for name in service_model("lambda").operation_names if not hasattr(emulator.service, xform_name(name))
+    }
+    assert not_offered == NOT_OFFERED
+
+
+# Managed instances, durable executions and resource policies as documents.
+NOT_OFFERED = {
+    "CheckpointDurableExecution",
+    "CreateCapacityProvider",
+    "DeleteCapacityProvider",
+    "DeleteDurableExecution",
+    "DeleteResourcePolicy",
+    "GetCapacityProvider",
+    "GetDurableExecution",
+    "GetDurableExecutionHistory",
+    "GetDurableExecutionState",
+    "GetFunctionScalingConfig",
+    "GetResourcePolicy",
+    "InvokeWithResponseStream",
+    "ListCapacityProviders",
+    "ListDurableExecutionsByFunction",
+    "ListFunctionVersionsByCapacityProvider",
+    "PauseDurableExecution",
+    "PutFunctionScalingConfig",
+    "PutResourcePolicy",
+    "ResumeDurableExecution",
+    "SendDurableExecutionCallbackFailure",
+    "SendDurableExecutionCallbackHeartbeat",
+    "SendDurableExecutionCallbackSuccess",
+    "StopDurableExecution",
+    "UpdateCapacityProvider",
+}
 
 
 def test_lists_come_in_pages(emulator: Lambda) -> None:

@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from stepbridge.cloudformation.resources import resource_types
 from stepbridge.cloudformation.resources.base import Kind, ResourceType
 from stepbridge.cloudformation.resources.shapes import KNOWN_AFTER_APPLY, shape_at
 
+STREAM = "arn:aws:kinesis:us-east-1:123456789012:stream/s"
 TYPES = sorted(resource_types().items())
 
 
@@ -47,6 +49,51 @@ def test_every_property_is_in_the_model_of_its_service(name: str, resource_type:
             ],
         ),
         ("AWS::Lambda::Function", {"Code": {}, "Role": KNOWN_AFTER_APPLY}, ["#/Code: required key [S3Bucket], "]),
+        (
+            "AWS::Lambda::Function",
+            {
+                "Code": {"ImageUri": "i"},
+                "Role": "r",
+                "PackageType": "Image",
+                "ImageConfig": {},
+                "SnapStart": {"ApplyOn": "PublishedVersions"},
+                "RuntimeManagementConfig": {"UpdateRuntimeOn": "Never", "Runtime": "r"},
+            },
+            [
+                "#/Code/ImageUri: is not supported by stepbridge, zip archives are",
+                "#/ImageConfig: is not supported by stepbridge",
+                "#/PackageType: Image is not supported by stepbridge, Zip is",
+                "#/RuntimeManagementConfig/UpdateRuntimeOn: #: Never is not a valid enum value",
+                "#/RuntimeManagementConfig: extraneous key [Runtime] is not permitted",
+                "#/SnapStart/ApplyOn: PublishedVersions is not supported by stepbridge, None is",
+            ],
+        ),
+        (
+            "AWS::Lambda::EventSourceMapping",
+            {
+                "FunctionName": "f",
+                "EventSourceArn": "arn:aws:kinesis:us-east-1:1:stream/s",
+                "StartingPosition": "LATEST",
+            },
+            [
+                "#/EventSourceArn: sources of kinesis are not supported by stepbridge, those of sqs are",
+                "#/StartingPosition: is not supported by stepbridge",
+            ],
+        ),
+        ("AWS::Lambda::EventSourceMapping", {"FunctionName": "f", "EventSourceArn": KNOWN_AFTER_APPLY}, []),
+        (
+            "AWS::Lambda::Alias",
+            {"FunctionName": "f", "FunctionVersion": "1", "Name": "a", "ProvisionedConcurrencyConfig": {}},
+            ["#/ProvisionedConcurrencyConfig: wants [ProvisionedConcurrentExecutions]"],
+        ),
+        (
+            "AWS::Lambda::CodeSigningConfig",
+            {"CodeSigningPolicies": {"UntrustedArtifactOnDeployment": "Refuse"}},
+            [
+                "#/CodeSigningPolicies/UntrustedArtifactOnDeployment: #: Refuse is not a valid enum value",
+                "#: required key [AllowedPublishers] not found",
+            ],
+        ),
         ("AWS::IoT::TopicRule", {"TopicRulePayload": {"Sql": "s", "Actions": [], "RuleDisabled": "false"}}, []),
         (
             "AWS::IoT::TopicRule",
@@ -88,3 +135,34 @@ def test_a_stacks_tags_go_to_what_can_have_tags() -> None:
     }
     assert types["AWS::SSM::Parameter"].with_stack_tags({}, {"a": "stack"}) == {"Tags": {"a": "stack"}}
     assert types["AWS::IoT::Thing"].with_stack_tags({}, {"a": "stack"}) == {}
+
+
+# Managed instances, micro virtual machines, web functions, and policies as documents.
+LAMBDA_NOT_OFFERED = {
+    "AWS::Lambda::CapacityProvider",
+    "AWS::Lambda::MicrovmImage",
+    "AWS::Lambda::NetworkConnector",
+    "AWS::Lambda::ResourcePolicy",
+    "AWS::Lambda::WebFunction",
+    "AWS::Lambda::WebFunctionEndpoint",
+    "AWS::Lambda::WebFunctionRevision",
+}
+
+
+def test_all_of_lambda_is_offered_or_known_not_to_be() -> None:
+    """Compared with CloudFormation's own schemas: a property that is new there must not go by unseen."""
+    types = resource_types()
+    named = {name for name in PROVIDER_SCHEMA_MANAGER.get_resource_types("us-east-1") if name.startswith("AWS::Lambda")}
+    assert {name for name in named if name not in types} == LAMBDA_NOT_OFFERED
+    for name in named - LAMBDA_NOT_OFFERED:
+        schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", name).schema
+        read_only = {
+            path.removeprefix("/properties/").replace("/", ".") for path in schema.get("readOnlyProperties", [])
+        }
+        create_only = {path.removeprefix("/properties/") for path in schema.get("createOnlyProperties", [])}
+        ours = types[name]
+        assert {*ours.properties, *ours.unsupported} == set(schema["properties"]) - read_only, name
+        assert read_only == ours.attributes, name
+        assert {key for key, each in ours.properties.items() if each.required} == set(schema["required"]), name
+        replacing = {key for key, each in ours.properties.items() if each.replace}
+        assert replacing == create_only - ours.unsupported, name

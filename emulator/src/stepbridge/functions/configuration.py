@@ -52,11 +52,13 @@ _OLDEST_PYTHON = 8  # of those that functions can still be created with
 # Members copied as they are; AWS gives those that are set.
 _COPIED = ("Role", "Handler", "Runtime", "KMSKeyArn", "DeadLetterConfig")
 _REFUSED = (
+    "AcceleratorConfig",
     "CapacityProviderConfig",
-    "CodeSigningConfigArn",
     "DurableConfig",
     "FileSystemConfigs",
     "ImageConfig",
+    "PublishTo",
+    "RuntimeConfig",
     "TenancyConfig",
 )
 
@@ -64,7 +66,7 @@ _REFUSED = (
 def new_configuration(name: FunctionName, request: dict[str, Any], package: CodePackage, now: float) -> Configuration:
     """The configuration of $LATEST of a new function; raises InvalidParameterValueException."""
     if request.get("PackageType", "Zip") != "Zip":
-        raise _not_offered("Functions from container images (PackageType Image) are")
+        raise not_offered("Functions from container images (PackageType Image) are")
     if not request.get("Runtime") or not request.get("Handler"):
         raise invalid("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
     configuration: Configuration = {
@@ -95,6 +97,8 @@ def apply_settings(configuration: Configuration, request: dict[str, Any]) -> Non
     for member in _COPIED:
         if member in request:
             configuration[member] = request[member]
+    if not configuration.get("KMSKeyArn"):  # an update takes the key away with none
+        configuration.pop("KMSKeyArn", None)
     for member in ("Description", "Timeout", "MemorySize", "EphemeralStorage", "TracingConfig"):
         if member in request:
             configuration[member] = request[member]
@@ -114,9 +118,11 @@ def apply_settings(configuration: Configuration, request: dict[str, Any]) -> Non
         }
     if "LoggingConfig" in request:
         configuration["LoggingConfig"] = {**configuration["LoggingConfig"], **request["LoggingConfig"]}
-        if configuration["LoggingConfig"]["LogFormat"] == "JSON":
-            configuration["LoggingConfig"].setdefault("ApplicationLogLevel", "INFO")
-            configuration["LoggingConfig"].setdefault("SystemLogLevel", "INFO")
+        for level in ("ApplicationLogLevel", "SystemLogLevel"):
+            if configuration["LoggingConfig"]["LogFormat"] == "JSON":
+                configuration["LoggingConfig"].setdefault(level, "INFO")
+            else:
+                configuration["LoggingConfig"].pop(level, None)
     runtime = configuration["Runtime"]
     # On AWS the identity of the runtime's build; here of the runtime, so that it is stable.
     identity = hashlib.sha256(runtime.encode()).hexdigest()
@@ -124,15 +130,24 @@ def apply_settings(configuration: Configuration, request: dict[str, Any]) -> Non
     configuration["RuntimeVersionConfig"] = {"RuntimeVersionArn": f"arn:aws:lambda:{region}::runtime:{identity}"}
 
 
-def apply_code(configuration: Configuration, package: CodePackage) -> None:
+def apply_code(configuration: Configuration, package: CodePackage, source_key: str | None = None) -> None:
+    """Change the code; `source_key` is the ARN of the KMS key that it is to be encrypted with, which shows only."""
     configuration["CodeSha256"] = package.sha256
     configuration["CodeSize"] = package.size
+    configuration.pop("SourceKMSKeyArn", None)
+    if source_key is not None:
+        configuration["SourceKMSKeyArn"] = source_key
 
 
 def touch(configuration: Configuration, now: float) -> None:
     """A new revision, changed `now`."""
     configuration["RevisionId"] = str(uuid.uuid4())
-    configuration["LastModified"] = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
+    configuration["LastModified"] = last_modified(now)
+
+
+def last_modified(now: float) -> str:
+    """A time, in seconds since the epoch, as Lambda writes it."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
 
 
 def qualified(configuration: Configuration, qualifier: str | None) -> Configuration:
@@ -146,9 +161,9 @@ def qualified(configuration: Configuration, qualifier: str | None) -> Configurat
 def _check(request: dict[str, Any]) -> None:
     for member in _REFUSED:
         if request.get(member):
-            raise _not_offered(f"{member} {'are' if member.endswith('s') else 'is'}")
+            raise not_offered(f"{member} {'are' if member.endswith('s') else 'is'}")
     if request.get("SnapStart", {}).get("ApplyOn", "None") != "None":
-        raise _not_offered("SnapStart is")
+        raise not_offered("SnapStart is")
     if (runtime := request.get("Runtime")) is not None:
         _check_runtime(runtime)
     _check_limit(request, "Timeout", MAX_TIMEOUT)
@@ -160,11 +175,11 @@ def _check_runtime(runtime: str) -> None:
     if RUNTIME.fullmatch(runtime):
         node = find_node()
         if isinstance(node, str):
-            raise _not_offered(f"The runtime {runtime} is", f"It could be, but {node}.")
+            raise not_offered(f"The runtime {runtime} is", f"It could be, but {node}.")
         return
     match = _PYTHON.fullmatch(runtime)
     if match is None and not runtime.startswith("python"):
-        raise _not_offered(f"The runtime {runtime} is", "Functions run on python3.8 and later, and on Node.js.")
+        raise not_offered(f"The runtime {runtime} is", "Functions run on python3.8 and later, and on Node.js.")
     if match is None or int(match[1]) < _OLDEST_PYTHON:
         raise invalid(
             f"The runtime parameter of {runtime} is no longer supported for creating or updating AWS Lambda "
@@ -195,5 +210,5 @@ def _check_variables(variables: dict[str, str]) -> None:
         )
 
 
-def _not_offered(what: str, hint: str = "") -> AwsError:
+def not_offered(what: str, hint: str = "") -> AwsError:
     return invalid(f"{what} not supported by stepbridge. {hint}".rstrip())

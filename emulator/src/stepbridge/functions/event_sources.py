@@ -37,16 +37,24 @@ _SETTINGS = (
 )  # fmt: skip
 # Of other sources than queues, or not offered.
 _REFUSED = (
+    "AmazonManagedKafkaEventSourceConfig",
     "BisectBatchOnFunctionError",
     "DestinationConfig",
+    "DocumentDBEventSourceConfig",
     "KMSKeyArn",
+    "LoggingConfig",
     "MaximumRecordAgeInSeconds",
     "MaximumRetryAttempts",
+    "MetricsConfig",
     "ParallelizationFactor",
     "ProvisionedPollerConfig",
+    "Queues",
     "SelfManagedEventSource",
+    "SelfManagedKafkaEventSourceConfig",
     "SourceAccessConfigurations",
     "StartingPosition",
+    "StartingPositionTimestamp",
+    "Topics",
     "TumblingWindowInSeconds",
 )
 _MAX_BATCH, _MAX_FIFO_BATCH = 10_000, 10

@@ -166,7 +166,9 @@ class FunctionRegistry:
 
     def put_version(self, name: str, version: str, configuration: Configuration) -> None:
         self._store.execute(
-            "INSERT OR REPLACE INTO lambda_versions VALUES (?, ?, ?)", (name, version, json.dumps(configuration))
+            "INSERT INTO lambda_versions VALUES (?, ?, ?)"
+            " ON CONFLICT (name, version) DO UPDATE SET configuration = excluded.configuration",
+            (name, version, json.dumps(configuration)),
         )
         self._versions.pop((name, version), None)
 

@@ -12,17 +12,20 @@ from stepbridge.clock import Clock
 from stepbridge.functions import configuration as configurations
 from stepbridge.functions.aws_calls import AwsCalls, Permissions, function_session
 from stepbridge.functions.code import CodePackage
+from stepbridge.functions.code_signing import CodeSigning, CodeSigningOperations
 from stepbridge.functions.concurrency import ACCOUNT_CONCURRENCY
 from stepbridge.functions.concurrency_operations import ConcurrencyOperations
 from stepbridge.functions.event_sources import EventSourceOperations, EventSources
 from stepbridge.functions.invoker import Functions
 from stepbridge.functions.layers import LayerOperations, LayerRegistry
+from stepbridge.functions.management import ManagementOperations, ManagementSettings
 from stepbridge.functions.names import LATEST, FunctionName
 from stepbridge.functions.pagination import page
 from stepbridge.functions.permissions import new_statement
 from stepbridge.functions.queues import queue_url
 from stepbridge.functions.refusals import conflict, invalid, not_found, revision_differs
 from stepbridge.functions.registry import Configuration, require_function
+from stepbridge.functions.tags import TagOperations
 from stepbridge.functions.urls import FunctionUrlRegistry, UrlOperations
 from stepbridge.functions.versions import VersionOperations
 from stepbridge.settings import Settings
@@ -33,7 +36,15 @@ MAX_ZIP = 52_428_800  # bytes, uploaded directly; larger packages come by way of
 
 
 class LambdaService(
-    VersionOperations, ConcurrencyOperations, UrlOperations, LayerOperations, EventSourceOperations, Service
+    VersionOperations,
+    ConcurrencyOperations,
+    CodeSigningOperations,
+    LayerOperations,
+    EventSourceOperations,
+    ManagementOperations,
+    TagOperations,
+    UrlOperations,
+    Service,
 ):
     """Lambda's operations on :class:`~stepbridge.functions.invoker.Functions`, which is `functions`."""
 
@@ -52,7 +63,9 @@ class LambdaService(
         self.functions = Functions(settings, store, clock, trace, endpoint, calls, permissions)
         self._registry = self.functions.registry
         self.urls = FunctionUrlRegistry(store)
+        self._signing = CodeSigning(settings, store, trace, calls, self.functions.code)
         self._layers = LayerRegistry(store, settings)
+        self._management = ManagementSettings(store)
         self._sources = EventSources(settings, store, clock, trace, self.functions)
         self._permissions = permissions
         self._settings = settings
@@ -89,10 +102,16 @@ class LambdaService(
         new = configurations.new_configuration(name, request, CodePackage("", 0), self._clock.now())
         self._apply_layers(new, request)
         await self._check_role(new, request)
-        configurations.apply_code(new, await self._package(request.get("Code", {}), "CreateFunction"))
+        signing = request.get("CodeSigningConfigArn")
+        if signing is not None:
+            self._signing.require(signing)
+        code = request.get("Code", {})
+        configurations.apply_code(new, await self._package(code, "CreateFunction"), code.get("SourceKMSKeyArn"))
+        await self._signing.check(new, signing)
         if self._registry.exists(name.name):  # while its package was fetched
             raise conflict(f"Function already exist: {name.name}")
         self._registry.create(name.name, new, request.get("Tags", {}))
+        self._signing.assign(name.name, signing)
         if request.get("Publish"):
             new = self._publish(name.name, new, None)
         await self._store.committed()
@@ -107,6 +126,8 @@ class LambdaService(
             "Configuration": configurations.qualified(found, name.qualifier),
             "Code": {"RepositoryType": "S3", "Location": self.functions.location(found["CodeSha256"])},
         }
+        if "SourceKMSKeyArn" in found:
+            answer["Code"]["SourceKMSKeyArn"] = found["SourceKMSKeyArn"]
         if function.tags:
             answer["Tags"] = function.tags
         if function.reserved_concurrency is not None:
@@ -131,11 +152,14 @@ class LambdaService(
         name = self._registry.unqualified(self._name(request))
         latest = self._registry.version(name, LATEST)
         _check_revision(latest, request)
+        if "PublishTo" in request:
+            raise configurations.not_offered("PublishTo is")
         package = await self._package(request, "UpdateFunctionCode")
         changed = {**self._registry.version(name, LATEST)}
         if "Architectures" in request:
             changed["Architectures"] = request["Architectures"]
-        configurations.apply_code(changed, package)
+        configurations.apply_code(changed, package, request.get("SourceKMSKeyArn"))
+        await self._signing.check(changed, self._signing.of_function(name.name))
         if request.get("DryRun"):
             return changed
         return await self._put_latest(name, changed, publish=request.get("Publish", False))
@@ -146,6 +170,8 @@ class LambdaService(
         _check_revision(changed, request)
         configurations.apply_settings(changed, request)
         self._apply_layers(changed, request)
+        if "Layers" in request:
+            await self._signing.check(changed, self._signing.of_function(name.name))
         await self._check_role(changed, request)
         return await self._put_latest(name, changed)
 
@@ -188,6 +214,9 @@ class LambdaService(
     # Invoke
 
     async def invoke(self, caller: Caller, request: Members) -> Members:
+        for member in ("DurableExecutionName", "TenantId"):
+            if member in request:
+                raise configurations.not_offered(f"{member} is")
         log_tail = request.get("LogType") == "Tail"
         result = await self.functions.invoke(
             request["FunctionName"],
@@ -207,6 +236,11 @@ class LambdaService(
         if result.log_tail is not None:
             answer["LogResult"] = base64.b64encode(result.log_tail).decode()
         return answer
+
+    async def invoke_async(self, caller: Caller, request: Members) -> Members:
+        event = {"FunctionName": request["FunctionName"], "Payload": request["InvokeArgs"], "InvocationType": "Event"}
+        answer = await self.invoke(caller, event)
+        return {"Status": answer["StatusCode"]}
 
     # Resource policies
 
@@ -249,28 +283,6 @@ class LambdaService(
             "RevisionId": self._registry.policy_revision(name.name, name.qualifier or ""),
         }
 
-    # Tags
-
-    async def tag_resource(self, caller: Caller, request: Members) -> Members:
-        function = self._registry.function(self._name({"FunctionName": request["Resource"]}))
-        tags = {**function.tags, **request["Tags"]}
-        if len(tags) > 50:
-            raise invalid("Number of tags exceeds resource tag limit.")
-        function.tags = tags
-        self._registry.save(function)
-        await self._store.committed()
-        return {}
-
-    async def untag_resource(self, caller: Caller, request: Members) -> Members:
-        function = self._registry.function(self._name({"FunctionName": request["Resource"]}))
-        function.tags = {key: value for key, value in function.tags.items() if key not in request["TagKeys"]}
-        self._registry.save(function)
-        await self._store.committed()
-        return {}
-
-    async def list_tags(self, caller: Caller, request: Members) -> Members:
-        return {"Tags": self._registry.function(self._name({"FunctionName": request["Resource"]})).tags}
-
     # What operations share
 
     def _name(self, request: Members) -> FunctionName:
@@ -308,7 +320,9 @@ class LambdaService(
 
     async def _package(self, code: Members, operation: str) -> CodePackage:
         if "ImageUri" in code:
-            raise invalid("Functions from container images (ImageUri) are not supported by stepbridge.")
+            raise configurations.not_offered("Functions from container images (ImageUri) are")
+        if code.get("S3ObjectStorageMode") == "REFERENCE":
+            raise configurations.not_offered("The S3ObjectStorageMode REFERENCE is")
         if "ZipFile" in code:
             if len(code["ZipFile"]) > MAX_ZIP:
                 raise AwsError(

@@ -31,6 +31,8 @@ class VersionOperations:
     async def publish_version(self, caller: Caller, request: Members) -> Members:
         name = self.functions.name(request["FunctionName"])
         self._registry.function(name)
+        if "PublishTo" in request:
+            raise configurations.not_offered("PublishTo is")
         latest = self._registry.version(name, LATEST)
         if request.get("CodeSha256", latest["CodeSha256"]) != latest["CodeSha256"]:
             raise invalid(

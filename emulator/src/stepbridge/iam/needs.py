@@ -275,10 +275,16 @@ def _cloudwatch(name: str, members: Members, place: Place) -> Iterator[str | Non
         yield ANY if name in ("PutMetricData", "GetMetricData", "GetMetricStatistics", "ListMetrics") else None
 
 
+_LAMBDA_ANY = frozenset(
+    {"CreateCodeSigningConfig", "GetAccountSettings", "ListCodeSigningConfigs", "ListFunctions", "ListLayers"}
+)
+
+
 def _lambda(name: str, members: Members, place: Place) -> Iterator[str | None]:
     function = members.get("FunctionName")
     if function is None:
-        yield ANY if name in ("ListFunctions", "GetAccountSettings", "ListLayers") else None
+        named = members.get("CodeSigningConfigArn") or members.get("Resource")
+        yield ANY if name in _LAMBDA_ANY else named
         return
     # A name, a partial ARN, or an ARN; each perhaps with a qualifier.
     rest = function.rpartition("function:")[2]

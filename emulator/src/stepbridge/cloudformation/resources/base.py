@@ -107,6 +107,7 @@ class ResourceType(ABC):
     service: ClassVar[str]  # whose model the shapes of the properties are in
     properties: ClassVar[Mapping[str, Property]]
     attributes: ClassVar[frozenset[str]] = frozenset()  # for Fn::GetAtt
+    unsupported: ClassVar[frozenset[str]] = frozenset()  # properties that AWS has beside these
 
     def __init__(self, stack: Stack, logical_id: str, declared_type: str, means: Means) -> None:
         self.stack = stack
@@ -153,7 +154,9 @@ class ResourceType(ABC):
     def check(cls, properties: Properties) -> Iterator[str]:
         """What is wrong with the properties, each problem as `#/Path: …`, as CloudFormation's schemas tell it."""
         for name in properties:
-            if name not in cls.properties:
+            if name in cls.unsupported:
+                yield f"#/{name}: is not supported by stepbridge"
+            elif name not in cls.properties:
                 yield f"#: extraneous key [{name}] is not permitted"
         for name, declared in cls.properties.items():
             if name not in properties:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from stepbridge.api.errors import AwsError
 from stepbridge.cloudformation.resources.base import Kind, Made, Properties, Property, ResourceType, shaped
+from stepbridge.cloudformation.resources.shapes import problems, shape_at
 
 # A Python function whose code stands in the template may import this: it answers a custom resource's request.
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-lambda-function-code-cfnresponsemodule.html
@@ -57,32 +58,72 @@ class Function(ResourceType):
     service = "lambda"
     properties: ClassVar[Mapping[str, Property]] = {
         **shaped("CreateFunction", "FunctionName", "PackageType", replace=True),
+        **shaped("PutFunctionConcurrency", "ReservedConcurrentExecutions"),
+        **shaped("PutFunctionRecursionConfig", "RecursiveLoop"),
         **shaped("CreateFunction", "Role", required=True),
         **shaped(
             "CreateFunction", "Architectures", "CodeSigningConfigArn", "DeadLetterConfig", "Description", "Environment",
-            "EphemeralStorage", "FileSystemConfigs", "Handler", "ImageConfig", "Layers", "LoggingConfig",
-            "MemorySize", "Runtime", "SnapStart", "Timeout", "TracingConfig", "VpcConfig", "KmsKeyArn=KMSKeyArn",
+            "EphemeralStorage", "Handler", "Layers", "LoggingConfig", "MemorySize", "Runtime", "SnapStart", "Timeout",
+            "TracingConfig", "VpcConfig", "KmsKeyArn=KMSKeyArn",
         ),
-        **shaped("PutFunctionConcurrency", "ReservedConcurrentExecutions"),
         "Code": Property(kind=Kind.FREE, required=True),
+        "RuntimeManagementConfig": Property(kind=Kind.FREE),
         "Tags": Property(kind=Kind.TAGS),
     }  # fmt: skip
-    attributes = frozenset({"Arn"})
-    _APART = frozenset({"ReservedConcurrentExecutions"})
-    _CODE = frozenset({"S3Bucket", "S3Key", "S3ObjectVersion", "ZipFile", "ImageUri", "SourceKMSKeyArn"})
+    attributes = frozenset(
+        {"Arn", "SnapStartResponse", "SnapStartResponse.ApplyOn", "SnapStartResponse.OptimizationStatus"}
+    )
+    unsupported = frozenset(
+        {
+            "CapacityProviderConfig",
+            "DurableConfig",
+            "FileSystemConfigs",
+            "FunctionScalingConfig",
+            "ImageConfig",
+            "PublishToLatestPublished",
+            "TenancyConfig",
+        }
+    )
+    # What has operations of its own.
+    _APART = frozenset({"RecursiveLoop", "ReservedConcurrentExecutions"})
+    _CODE = frozenset({"S3Bucket", "S3Key", "S3ObjectStorageMode", "S3ObjectVersion", "SourceKMSKeyArn", "ZipFile"})
 
     @classmethod
     def check(cls, properties: Properties) -> Iterator[str]:
         yield from super().check(properties)
+        if properties.get("PackageType") == "Image":
+            yield "#/PackageType: Image is not supported by stepbridge, Zip is"
+        snap_start = properties.get("SnapStart")
+        if isinstance(snap_start, dict) and snap_start.get("ApplyOn") == "PublishedVersions":
+            yield "#/SnapStart/ApplyOn: PublishedVersions is not supported by stepbridge, None is"
+        if "RuntimeManagementConfig" in properties:
+            yield from cls._check_runtime_management(properties["RuntimeManagementConfig"])
         code = properties.get("Code", {})
         if not isinstance(code, dict):
             yield "#/Code: expected type: JSONObject, found: String"
             return
+        if "ImageUri" in code:
+            yield "#/Code/ImageUri: is not supported by stepbridge, zip archives are"
         for name in code:
-            if name not in cls._CODE:
+            if name not in {*cls._CODE, "ImageUri"}:
                 yield f"#/Code: extraneous key [{name}] is not permitted"
         if not {"S3Bucket", "ZipFile", "ImageUri"} & set(code):
             yield "#/Code: required key [S3Bucket], [ZipFile] or [ImageUri] not found"
+
+    @classmethod
+    def _check_runtime_management(cls, config: Any) -> Iterator[str]:
+        path = "#/RuntimeManagementConfig"
+        if not isinstance(config, dict):
+            yield f"{path}: expected type: JSONObject, found: {type(config).__name__}"
+            return
+        if "UpdateRuntimeOn" not in config:
+            yield f"{path}: required key [UpdateRuntimeOn] not found"
+        for name, value in config.items():
+            if name not in {"RuntimeVersionArn", "UpdateRuntimeOn"}:
+                yield f"{path}: extraneous key [{name}] is not permitted"
+            else:
+                shape = shape_at(cls.service, f"PutRuntimeManagementConfig.{name}")
+                yield from problems(shape, value, f"{path}/{name}")
 
     async def create(self, properties: Properties) -> Made:
         members = self.members(properties, without=self._APART)
@@ -99,32 +140,32 @@ class Function(ResourceType):
         except AwsError:
             await self.call("DeleteFunction", FunctionName=name)
             raise
-        return Made(name, {"Arn": created["FunctionArn"]})
+        snap_start = {f"SnapStartResponse.{key}": value for key, value in created["SnapStart"].items()}
+        return Made(
+            name, {"Arn": created["FunctionArn"], "SnapStartResponse": dict(created["SnapStart"]), **snap_start}
+        )
 
     async def update(self, made: Made, old: Properties, new: Properties) -> Made:
         name = made.physical_id
         members = self.members(
             new, without=self._APART | {"FunctionName", "Architectures", "PackageType", "CodeSigningConfigArn"}
         )
+        await self._sign(name, old, new)
         if self._code(old) != self._code(new) or old.get("Architectures") != new.get("Architectures"):
             architectures = {"Architectures": new["Architectures"]} if "Architectures" in new else {}
             await self.call("UpdateFunctionCode", FunctionName=name, **self._code(new), **architectures)
-        apart = {"Code", "Tags", "Architectures", *self._APART}
+        apart = {"Code", "Tags", "Architectures", "CodeSigningConfigArn", "RuntimeManagementConfig", *self._APART}
         if {key: value for key, value in old.items() if key not in apart} != {
             key: value for key, value in new.items() if key not in apart
         }:
-            for property_name, default in _DEFAULTS.items():
-                if property_name in old and property_name not in new:
-                    members[property_name] = default
+            members |= {
+                self.properties[removed].shape.rpartition(".")[2]: default
+                for removed, default in _defaults(name).items()
+                if removed in old and removed not in new
+            }
             await self.call("UpdateFunctionConfiguration", FunctionName=name, **members)
         await self._settings_apart(name, old, new)
-        before, after = self.tags(old), self.tags(new)
-        if before != after:
-            arn = made.attributes["Arn"]
-            if removed := [key for key in before if key not in after]:
-                await self.call("UntagResource", Resource=arn, TagKeys=removed)
-            if after:
-                await self.call("TagResource", Resource=arn, Tags=after)
+        await change_tags(self, made.attributes["Arn"], old, new)
         return made
 
     async def delete(self, made: Made, properties: Properties) -> None:
@@ -146,19 +187,48 @@ class Function(ResourceType):
                 )
             else:
                 await self.call("DeleteFunctionConcurrency", FunctionName=name)
+        if old.get("RecursiveLoop") != new.get("RecursiveLoop"):
+            loop = new.get("RecursiveLoop", "Terminate")
+            await self.call("PutFunctionRecursionConfig", FunctionName=name, RecursiveLoop=loop)
+        if old.get("RuntimeManagementConfig") != new.get("RuntimeManagementConfig"):
+            config = new.get("RuntimeManagementConfig", {"UpdateRuntimeOn": "Auto"})
+            await self.call("PutRuntimeManagementConfig", FunctionName=name, **config)
+
+    async def _sign(self, name: str, old: Properties, new: Properties) -> None:
+        """Before the code is changed, so that it is the new configuration that this is checked by."""
+        if old.get("CodeSigningConfigArn") == new.get("CodeSigningConfigArn"):
+            return
+        if "CodeSigningConfigArn" in new:
+            arn = new["CodeSigningConfigArn"]
+            await self.call("PutFunctionCodeSigningConfig", FunctionName=name, CodeSigningConfigArn=arn)
+        else:
+            await self.call("DeleteFunctionCodeSigningConfig", FunctionName=name)
 
 
-# What a property becomes when an update takes it out of the template.
-_DEFAULTS: dict[str, Any] = {
-    "DeadLetterConfig": {"TargetArn": ""},
-    "Description": "",
-    "Environment": {"Variables": {}},
-    "EphemeralStorage": {"Size": 512},
-    "Layers": [],
-    "MemorySize": 128,
-    "Timeout": 3,
-    "TracingConfig": {"Mode": "PassThrough"},
-}
+def _defaults(function: str) -> dict[str, Any]:
+    """What a property of a function becomes when an update takes it out of the template."""
+    return {
+        "DeadLetterConfig": {"TargetArn": ""},
+        "Description": "",
+        "Environment": {"Variables": {}},
+        "EphemeralStorage": {"Size": 512},
+        "KmsKeyArn": "",
+        "Layers": [],
+        "LoggingConfig": {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{function}"},
+        "MemorySize": 128,
+        "Timeout": 3,
+        "TracingConfig": {"Mode": "PassThrough"},
+        "VpcConfig": {"SubnetIds": [], "SecurityGroupIds": []},
+    }
+
+
+async def change_tags(resource: ResourceType, arn: str, old: Properties, new: Properties) -> None:
+    """Change the tags of a resource of Lambda from those of `old` to those of `new`."""
+    before, after = resource.tags(old), resource.tags(new)
+    if removed := [key for key in before if key not in after]:
+        await resource.call("UntagResource", Resource=arn, TagKeys=removed)
+    if after != before and after:
+        await resource.call("TagResource", Resource=arn, Tags=after)
 
 
 class Permission(ResourceType):
@@ -195,15 +265,44 @@ class EventSourceMapping(ResourceType):
     properties: ClassVar[Mapping[str, Property]] = {
         **shaped("CreateEventSourceMapping", "FunctionName", required=True),
         **shaped("CreateEventSourceMapping", "EventSourceArn", replace=True),
-        **shaped("CreateEventSourceMapping", "StartingPosition", "StartingPositionTimestamp", replace=True),
         **shaped(
-            "CreateEventSourceMapping", "BatchSize", "BisectBatchOnFunctionError", "DestinationConfig", "Enabled",
-            "FilterCriteria", "FunctionResponseTypes", "MaximumBatchingWindowInSeconds", "MaximumRecordAgeInSeconds",
-            "MaximumRetryAttempts", "ParallelizationFactor", "ScalingConfig", "TumblingWindowInSeconds",
+            "CreateEventSourceMapping", "BatchSize", "Enabled", "FilterCriteria", "FunctionResponseTypes",
+            "MaximumBatchingWindowInSeconds", "ScalingConfig",
         ),
         "Tags": Property(kind=Kind.TAGS),
     }  # fmt: skip
     attributes = frozenset({"Id", "EventSourceMappingArn"})
+    # Of other sources than queues, or not offered.
+    unsupported = frozenset(
+        {
+            "AmazonManagedKafkaEventSourceConfig",
+            "BisectBatchOnFunctionError",
+            "DestinationConfig",
+            "DocumentDBEventSourceConfig",
+            "KmsKeyArn",
+            "LoggingConfig",
+            "MaximumRecordAgeInSeconds",
+            "MaximumRetryAttempts",
+            "MetricsConfig",
+            "ParallelizationFactor",
+            "ProvisionedPollerConfig",
+            "Queues",
+            "SelfManagedEventSource",
+            "SelfManagedKafkaEventSourceConfig",
+            "SourceAccessConfigurations",
+            "StartingPosition",
+            "StartingPositionTimestamp",
+            "Topics",
+            "TumblingWindowInSeconds",
+        }
+    )
+
+    @classmethod
+    def check(cls, properties: Properties) -> Iterator[str]:
+        yield from super().check(properties)
+        service = str(properties.get("EventSourceArn", "")).split(":")[2:3]
+        if service not in ([], ["sqs"]):
+            yield f"#/EventSourceArn: sources of {service[0]} are not supported by stepbridge, those of sqs are"
 
     async def create(self, properties: Properties) -> Made:
         tags = {"Tags": self.tags(properties)} if self.tags(properties) else {}
@@ -213,9 +312,21 @@ class EventSourceMapping(ResourceType):
         return Made(mapping, {"Id": mapping, "EventSourceMappingArn": arn})
 
     async def update(self, made: Made, old: Properties, new: Properties) -> Made:
-        fixed = frozenset({"EventSourceArn", "StartingPosition", "StartingPositionTimestamp"})
-        await self.call("UpdateEventSourceMapping", UUID=made.physical_id, **self.members(new, without=fixed))
+        members = self.members(new, without=frozenset({"EventSourceArn"}))
+        removed = {name: default for name, default in self._DEFAULTS.items() if name in old and name not in new}
+        await self.call("UpdateEventSourceMapping", UUID=made.physical_id, **members, **removed)
+        await change_tags(self, made.attributes["EventSourceMappingArn"], old, new)
         return made
+
+    # What a property becomes when an update takes it out of the template.
+    _DEFAULTS: ClassVar[Mapping[str, Any]] = {
+        "BatchSize": 10,
+        "Enabled": True,
+        "FilterCriteria": {},
+        "FunctionResponseTypes": [],
+        "MaximumBatchingWindowInSeconds": 0,
+        "ScalingConfig": {},
+    }
 
     async def delete(self, made: Made, properties: Properties) -> None:
         await self.call("DeleteEventSourceMapping", UUID=made.physical_id)

@@ -65,6 +65,7 @@ class Version(_Provisioned):
         "ProvisionedConcurrencyConfig": Property(kind=Kind.FREE, replace=True),
     }
     attributes = frozenset({"FunctionArn", "Version"})
+    unsupported = frozenset({"FunctionScalingConfig", "RuntimePolicy"})
 
     async def create(self, properties: Properties) -> Made:
         function = properties["FunctionName"]
