@@ -13,6 +13,13 @@ KIND = """
 import os
 def handler(event, context): return os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]
 """
+# It allows no logs: their groups would outlive the stacks.
+SILENT_ROLE = {
+    "Type": "AWS::IAM::Role",
+    "Properties": {"AssumeRolePolicyDocument": ROLE["Properties"]["AssumeRolePolicyDocument"]},
+}
+PROFILE = "arn:aws:signer:us-east-1:123456789012:/signing-profiles/edge/aBcDeFgHiJ"
+FAILED_VERSION = ("V", "CREATE_FAILED")
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +46,16 @@ def test_an_alias_with_provisioned_concurrency_moves_to_another_version(stacks: 
     def kind(qualifier: str) -> Any:
         return json.load(functions.invoke(FunctionName=name, Qualifier=qualifier)["Payload"])
 
-    first = {"Role": ROLE, "F": function(KIND), "V": version()}
+    first = {"Role": SILENT_ROLE, "F": function(KIND), "V": version()}
     assert stacks.create("moving", {**first, "A": alias("V", **provisioned(1))}) == "CREATE_COMPLETE"
     name = stacks.physical_id("moving", "F")
     assert kind("live") == "provisioned-concurrency"
-    second = {"Role": ROLE, "F": function(KIND, MemorySize=256), "V": version(), "W": version(Description="second")}
+    second = {
+        "Role": SILENT_ROLE,
+        "F": function(KIND, MemorySize=256),
+        "V": version(),
+        "W": version(Description="second"),
+    }
     second["W"]["DependsOn"] = "F"
     assert stacks.update("moving", {**second, "A": alias("W", **provisioned(2))}) == "UPDATE_COMPLETE"
     assert [kind("live"), kind("2"), kind("1")] == ["provisioned-concurrency", "provisioned-concurrency", "on-demand"]
@@ -55,7 +67,7 @@ def test_an_alias_with_provisioned_concurrency_moves_to_another_version(stacks: 
 
 
 def test_what_cannot_be_initialised_fails_the_stack(stacks: Stacks) -> None:
-    broken = {"Role": ROLE, "F": function("raise ValueError('no')"), "V": version(**provisioned(1))}
+    broken = {"Role": SILENT_ROLE, "F": function("raise ValueError('no')"), "V": version(**provisioned(1))}
     assert stacks.create("uninitialised", broken) == "ROLLBACK_COMPLETE"
     reason = next(
         reason for logical, status, reason in stacks.events("uninitialised") if (logical, status) == FAILED_VERSION
@@ -65,7 +77,7 @@ def test_what_cannot_be_initialised_fails_the_stack(stacks: Stacks) -> None:
 
 
 def test_a_version_that_is_there_already_is_not_taken_over(stacks: Stacks) -> None:
-    twice = {"Role": ROLE, "F": function(KIND), "First": version(), "V": {**version(), "DependsOn": "First"}}
+    twice = {"Role": SILENT_ROLE, "F": function(KIND), "First": version(), "V": {**version(), "DependsOn": "First"}}
     assert stacks.create("twice", twice) == "ROLLBACK_COMPLETE"
     reason = next(reason for logical, status, reason in stacks.events("twice") if (logical, status) == FAILED_VERSION)
     assert "A version for this Lambda function exists ( 1 ). Modify the function to create a new version." in reason
@@ -85,7 +97,7 @@ def test_the_settings_of_a_function_that_have_operations_of_their_own(stacks: St
         "RecursiveLoop": "Allow",
         "RuntimeManagementConfig": {"UpdateRuntimeOn": "FunctionUpdate"},
     }
-    resources = {"Role": ROLE, "Signing": signing, "F": function(KIND, **settings)}
+    resources = {"Role": SILENT_ROLE, "Signing": signing, "F": function(KIND, **settings)}
     assert stacks.create("settings", resources) == "CREATE_COMPLETE", stacks.events("settings")
     name = stacks.physical_id("settings", "F")
     arn = stacks.physical_id("settings", "Signing")
@@ -115,16 +127,12 @@ def test_the_settings_of_a_function_that_have_operations_of_their_own(stacks: St
 
 def test_what_is_not_offered_is_refused_by_its_logical_id(stacks: Stacks) -> None:
     resources = {
-        "Role": ROLE,
+        "Role": SILENT_ROLE,
         "F": function(KIND, TenancyConfig={"TenantIsolationMode": "PER_TENANT"}, ImageConfig={"Command": ["c"]}),
     }
     with pytest.raises(ClientError) as refused:
         stacks.create("refused", resources)
     message = refused.value.response["Error"]["Message"]
-    assert "[/Resources/F]" in message, message
+    assert message.startswith("Properties validation failed for resource F with message:")
     assert "#/TenancyConfig: is not supported by stepbridge" in message
     assert "#/ImageConfig: is not supported by stepbridge" in message
-
-
-PROFILE = "arn:aws:signer:us-east-1:123456789012:/signing-profiles/edge/aBcDeFgHiJ"
-FAILED_VERSION = ("V", "CREATE_FAILED")
