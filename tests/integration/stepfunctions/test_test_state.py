@@ -9,6 +9,7 @@ from tests.integration.stepfunctions.driving import ROLE, Emulator, FunctionErro
 
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:double"
 CALL: dict[str, Any] = {"Type": "Task", "Resource": FUNCTION, "ResultPath": "$.doubled", "Next": "After"}
+START: dict[str, Any] = {"Type": "Task", "Parameters": {"StateMachineArn": "m"}, "End": True}
 PUT: dict[str, Any] = {
     "Type": "Task",
     "Resource": "arn:aws:states:::dynamodb:putItem",
@@ -130,6 +131,43 @@ def test_variables_are_assigned() -> None:
             {"mock": {"result": '{"ConsumedCapacity": {"CapacityUnits": "1"}}'}},
             "Mock result schema validation error: Field 'CapacityUnits' must be a number",
         ),
+        (
+            {**CALL, "Resource": "arn:aws:states:::glue:startJobRun", "Parameters": {"JobName": "j"}},
+            {"mock": {"result": '{"JobRunId": 1}'}},
+            "Mock result schema validation error: Field 'JobRunId' must be a string",
+        ),
+        (
+            {
+                **CALL,
+                "Resource": "arn:aws:states:::states:startExecution.sync:2",
+                "Parameters": {"StateMachineArn": "m"},
+            },
+            {"mock": {"result": '{"Output": {}}', "fieldValidationMode": "PRESENT"}},
+            "Mock result schema validation error: Field 'Output' must be a string",
+        ),
+        (
+            {**START, "Resource": "arn:aws:states:::states:startExecution.sync"},
+            {"mock": {"result": '{"StopDate": 1}', "fieldValidationMode": "PRESENT"}},
+            "Mock result schema validation error: Field 'StopDate' must be a string",
+        ),
+        (
+            {"Type": "Pass", "End": True},
+            {"variables": "[]"},
+            "Invalid variables provided: they must be a JSON object",
+        ),
+        (
+            {
+                "Type": "Map",
+                "ItemProcessor": {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}},
+                "End": True,
+            },
+            {
+                "input": "[1, 2]",
+                "mock": {"result": "[]"},
+                "stateConfiguration": {"mapIterationFailureCount": 3},
+            },
+            "MapIterationFailureCount is 3, but the Map has 2 items",
+        ),
     ],
 )
 def test_what_is_refused(state: dict[str, Any], members: dict[str, Any], message: str) -> None:
@@ -137,5 +175,43 @@ def test_what_is_refused(state: dict[str, Any], members: dict[str, Any], message
         async with Emulator(None) as emulator:
             error = await refused(emulator.call("test_state", definition=json.dumps(state), **members))
             assert (error.code, error.message) == ("ValidationException", message)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("resource", "parameters"),
+    [
+        ("arn:aws:states:us-east-1:123456789012:activity:a", {}),
+        ("arn:aws:states:::states:startExecution.sync", {"StateMachineArn": "m"}),
+        ("arn:aws:states:::sqs:sendMessage.waitForTaskToken", {"QueueUrl": "q", "MessageBody.$": "$$.Task.Token"}),
+    ],
+)
+def test_what_would_have_to_be_waited_for_needs_a_mock(resource: str, parameters: dict[str, Any]) -> None:
+    state = {"Type": "Task", "Resource": resource, "Parameters": parameters, "End": True}
+
+    async def main() -> None:
+        async with Emulator(None) as emulator:
+            error = await refused(emulator.call("test_state", definition=json.dumps(state), roleArn=ROLE))
+            assert error.code == "InvalidDefinition"
+
+    asyncio.run(main())
+    answer = answer_of(state, mock={"result": "[1]", "fieldValidationMode": "NONE"})
+    assert (answer["status"], answer["output"]) == ("SUCCEEDED", "[1]")
+
+
+def test_what_a_callback_gives_is_no_apis_answer() -> None:
+    parameters = {"QueueUrl": "q", "MessageBody.$": "$$.Task.Token"}
+    resource = "arn:aws:states:::sqs:sendMessage.waitForTaskToken"
+    state = {"Type": "Task", "Resource": resource, "Parameters": parameters, "End": True}
+    assert answer_of(state, mock={"result": "[1]"})["output"] == "[1]"
+
+
+def test_a_role_must_be_one() -> None:
+    async def main() -> None:
+        async with Emulator(None) as emulator:
+            state = json.dumps({"Type": "Pass", "End": True})
+            error = await refused(emulator.call("test_state", definition=state, roleArn="role"))
+            assert (error.code, error.message) == ("InvalidArn", "Invalid Arn: 'Invalid ARN prefix: role'")
 
     asyncio.run(main())

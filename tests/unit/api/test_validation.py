@@ -52,6 +52,20 @@ VIOLATIONS = [
         ),
     ),
     (
+        "stepfunctions",
+        "CreateStateMachineAlias",
+        {
+            "name": "a",
+            "routingConfiguration": [{"stateMachineVersionArn": "v", "weight": number} for number in (1, 2, 97)],
+        },
+        (
+            "1 validation error detected: Value '[RoutingConfigurationListItem(stateMachineVersionArn=v, weight=1), "
+            "RoutingConfigurationListItem(stateMachineVersionArn=v, weight=2), "
+            "RoutingConfigurationListItem(stateMachineVersionArn=v, weight=97)]' at 'routingConfiguration' "
+            "failed to satisfy constraint: Member must have length less than or equal to 2"
+        ),
+    ),
+    (
         "lambda",
         "Invoke",
         {"FunctionName": "f", "InvocationType": "Later"},

@@ -101,12 +101,23 @@ _UNICODE_CLASSES = {
 
 
 def _violation(shape: Shape, value: Any, path: str, constraint: str) -> str:
-    shown = "java.nio.HeapByteBuffer" if isinstance(value, bytes) else value
-    if isinstance(value, list):
-        shown = f"[{', '.join(map(str, value))}]"
-    if getattr(shape, "metadata", {}).get("sensitive"):
-        shown = "***"
-    return f"Value '{shown}' at '{path}' failed to satisfy constraint: {constraint}"
+    return f"Value '{_shown(shape, value)}' at '{path}' failed to satisfy constraint: {constraint}"
+
+
+def _shown(shape: Shape, value: Any) -> str:
+    """A value as Java shows it: `[Tag(key=a, value=null)]`, `{a=1}`."""
+    if shape.metadata.get("sensitive"):
+        return "***"
+    if isinstance(shape, StructureShape):
+        members = (f"{_join('', name)}={_shown(of, value.get(name))}" for name, of in shape.members.items())
+        return f"{shape.name}({', '.join(members)})"
+    if isinstance(value, list) and isinstance(shape, ListShape):
+        return f"[{', '.join(_shown(shape.member, item) for item in value)}]"
+    if isinstance(value, dict) and isinstance(shape, MapShape):
+        return f"{{{', '.join(f'{key}={_shown(shape.value, item)}' for key, item in value.items())}}}"
+    if isinstance(value, bytes):
+        return "java.nio.HeapByteBuffer"
+    return "null" if value is None else str(value)
 
 
 def _length(shape: Shape, value: Any, path: str) -> Iterator[str]:

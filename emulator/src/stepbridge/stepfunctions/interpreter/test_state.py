@@ -73,7 +73,7 @@ class StateTest:
     retries: int = 0
     inspection: dict[str, Any] = field(default_factory=dict)
     parameters: Json = None
-    item_count: int = 0
+    item_count: int | None = None  # of a Map, where it is known what its ItemReader reads
     tolerance: tuple[int | None, float | None] = (None, None)
 
     def begin(self, reader_data: str | None = None) -> Outcome | None:
@@ -211,7 +211,8 @@ class StateTest:
 
     def _begin_map(self, state: Map, scope: Scope, reader_data: str | None) -> None:
         items = self._items(state, scope, reader_data)
-        self.item_count = len(items)
+        if state.item_reader is None or reader_data is not None:
+            self.item_count = len(items)
         concurrency = number("MaxConcurrency", state.max_concurrency, scope) or 0
         self.inspection["maxConcurrency"] = concurrency
         self.tolerance = containers.find_tolerance(state, scope)
@@ -244,8 +245,8 @@ class StateTest:
     def _exceeds(self, failed: int) -> bool:
         count, percentage = self.tolerance
         over_count = count is not None and failed > count
-        over_percentage = percentage is not None and self.item_count > 0 and failed * 100 > percentage * self.item_count
-        return over_count or over_percentage
+        over_percentage = percentage is not None and self.item_count and failed * 100 > percentage * self.item_count
+        return bool(over_count or over_percentage)
 
     def _output(self, output: Any, value: Json) -> Json:
         state = self.state

@@ -13,6 +13,8 @@ from stepbridge.api.errors import AwsError
 # brackets, wildcards, special characters, control characters.
 _FORBIDDEN_IN_NAMES = re.compile(r"[\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\U0010ffff]")
 
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+")
+
 ALIAS_NAME = re.compile(r"(?=.*[a-zA-Z_\-.])[a-zA-Z0-9_\-.]+")
 
 
@@ -29,6 +31,12 @@ def not_valid(message: str, reason: str) -> AwsError:
 
 def invalid_arn(reason: str) -> AwsError:
     return AwsError("InvalidArn", f"Invalid Arn: '{reason}'")
+
+
+def check_role(role: str) -> None:
+    """Raise AwsError InvalidArn unless `role` is the ARN of a role."""
+    if not _ROLE.fullmatch(role):
+        raise invalid_arn(role if role.startswith("arn:") else f"Invalid ARN prefix: {role}")
 
 
 @dataclass(frozen=True, slots=True)

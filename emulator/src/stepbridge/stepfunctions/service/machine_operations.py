@@ -11,7 +11,6 @@ from stepbridge.stepfunctions.service import arns, definitions
 from stepbridge.stepfunctions.service.core import OWNED_KEY, Core, check_encryption
 from stepbridge.stepfunctions.service.machines import Machine, Revision, does_not_exist
 
-_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+")
 _UNCHANGEABLE = ("definition", "logging", "tracing", "encryption")  # a second Create with another one is refused
 
 
@@ -157,8 +156,7 @@ class MachineOperations(Core):
     def _revision(self, arn: str, kind: str, request: Members, current: Revision | None, now: float) -> Revision:
         """The revision that a Create (`current` None) or Update asks for, checked."""
         role = request.get("roleArn", current.role if current else "")
-        if not _ROLE.fullmatch(role):
-            raise arns.invalid_arn(f"Invalid ARN prefix: {role}" if not role.startswith("arn:") else role)
+        arns.check_role(role)
         definition = request.get("definition", current.definition if current else "")
         if current is None or "definition" in request:
             definitions.check(definition, kind, self._integrations)

@@ -7,8 +7,6 @@ import random
 import uuid
 from typing import Any
 
-from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
-
 from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members
 from stepbridge.stepfunctions import language
@@ -19,12 +17,10 @@ from stepbridge.stepfunctions.interpreter.test_state import Outcome, StateTest
 from stepbridge.stepfunctions.language import json_text, resources
 from stepbridge.stepfunctions.language.definition import Map, Parallel, State, Task
 from stepbridge.stepfunctions.language.parser import TESTED_STATE
+from stepbridge.stepfunctions.service import arns
 from stepbridge.stepfunctions.service.core import Core
-from stepbridge.stepfunctions.service.integrations import TaskCall, TaskError, parameters
+from stepbridge.stepfunctions.service.integrations import TaskCall, TaskError, mock_results, parameters
 from stepbridge.stepfunctions.service.integrations.call import not_inspected
-from stepbridge.stepfunctions.service.integrations.members import OPTIMIZED, SDK, Style
-from stepbridge.stepfunctions.service.integrations.optimized import ACTIONS
-from stepbridge.stepfunctions.service.integrations.sdk import find_operation
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import to_json
 
 _CONTEXT_FIELDS = ("Execution", "State", "StateMachine", "Task")
@@ -60,7 +56,7 @@ class StateTestOperations(Core):
                 new_task_token=lambda task: self._sealer.task_token(0, task),
                 parameter_problems=parameters.problems,
             ),
-            variables=_json("variables", request.get("variables", "{}")),
+            variables=_variables(request),
             context_override=_context(request),
             retries=configuration.get("retrierRetryCount", 0),
         )
@@ -111,6 +107,8 @@ def _find_state(request: Members) -> State:
 
 def _check_request(request: Members, state: State) -> None:
     """Raise AwsError unless what is asked for goes with the state and with each other."""
+    if "roleArn" in request:
+        arns.check_role(request["roleArn"])
     mock, configuration = request.get("mock"), request.get("stateConfiguration", {})
     if mock is None:
         for name in ("context" if "context" in request else None, *configuration):
@@ -122,6 +120,12 @@ def _check_request(request: Members, state: State) -> None:
                 "InvalidDefinition",
                 "TestState API does not support Map or Parallel states. "
                 "Supported state types include: [Task, Wait, Pass, Succeed, Fail, Choice]",
+            )
+        if isinstance(state, Task) and not _is_request_response(state.resource):
+            raise AwsError(
+                "InvalidDefinition",
+                "TestState API supports activities and the .sync and .waitForTaskToken patterns only when a mock is "
+                "specified",
             )
         if isinstance(state, Task) and "roleArn" not in request:
             raise _refused("RoleArn must be specified when testing a Task state")
@@ -142,69 +146,27 @@ def _check_request(request: Members, state: State) -> None:
             raise _refused("Mocked result must be a JSON object.")
         if not writes and not isinstance(result, list):
             raise _refused("Mocked result must be an array.")
-    if not isinstance(state, Task) or not isinstance(state.resource, resources.Integration) or mode == "NONE":
-        return
-    operation = _operation(state.resource)
-    if operation is not None:
-        style = SDK if state.resource.service.startswith("aws-sdk:") else OPTIMIZED
-        problem = _mismatch(operation.output_shape, result, style, required=mode == "STRICT")
+    if isinstance(state, Task) and isinstance(state.resource, resources.Integration) and mode != "NONE":
+        problem = mock_results.problem(state.resource, result, strict=mode == "STRICT")
         if problem is not None:
             raise _refused(f"Mock result schema validation error: {problem}")
 
 
-def _operation(resource: resources.Integration) -> OperationModel | None:
-    """The operation whose answer the mock of a Task's result stands for, where it is known."""
-    if resource.pattern is not None:
-        return None
-    if resource.service.startswith("aws-sdk:"):
-        return find_operation(resource.service.removeprefix("aws-sdk:"), resource.action)
-    service = {"states": "sfn"}.get(resource.service, resource.service)
-    known = f"{resource.service}:{resource.action}" in ACTIONS or resource.service in ("events", "states")
-    return find_operation({"events": "eventbridge"}.get(service, service), resource.action) if known else None
+def _is_request_response(resource: resources.Resource) -> bool:
+    """Whether a Task's result is the answer to its call: TestState does not wait for anything else.
+
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_TestState.html
+    """
+    if isinstance(resource, resources.Integration):
+        return resource.pattern is None
+    return isinstance(resource, resources.LambdaFunction)
 
 
-def _mismatch(shape: Shape | None, value: Json, style: Style, *, required: bool, name: str = "result") -> str | None:
-    """What in a mocked result is not as the service's model says, or None."""
-    if shape is None:
-        return None
-    if isinstance(shape, StructureShape):
-        if not isinstance(value, dict):
-            return f"Field '{name}' must be an object"
-        members = {style.name(member): inner for member, inner in shape.members.items()}
-        if required:
-            for member in map(style.name, shape.required_members):
-                if member not in value:
-                    return f"Required field '{member}' is missing"
-        found = (
-            _mismatch(members[key], item, style, required=required, name=key)
-            for key, item in value.items()
-            if key in members
-        )
-    elif isinstance(shape, ListShape):
-        if not isinstance(value, list):
-            return f"Field '{name}' must be an array"
-        found = (_mismatch(shape.member, item, style, required=required, name=name) for item in value)
-    elif isinstance(shape, MapShape):
-        if not isinstance(value, dict):
-            return f"Field '{name}' must be an object"
-        found = (_mismatch(shape.value, item, style, required=required, name=name) for item in value.values())
-    else:
-        return _scalar_mismatch(shape, value, name)
-    return next((problem for problem in found if problem is not None), None)
-
-
-def _scalar_mismatch(shape: Shape, value: Json, name: str) -> str | None:
-    kind = shape.type_name
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind in ("integer", "long", "float", "double") and not is_number:
-        return f"Field '{name}' must be a number"
-    if kind == "boolean" and not isinstance(value, bool):
-        return f"Field '{name}' must be a boolean"
-    if kind == "string" and not isinstance(value, str):
-        return f"Field '{name}' must be a string"
-    if kind == "string" and getattr(shape, "enum", None) and value not in shape.enum:
-        return f"Field '{name}' is not an expected value"
-    return None
+def _variables(request: Members) -> dict[str, Json]:
+    variables = _json("variables", request.get("variables", "{}"))
+    if not isinstance(variables, dict):
+        raise _refused("Invalid variables provided: they must be a JSON object")
+    return variables
 
 
 def _context(request: Members) -> Json:
@@ -227,10 +189,13 @@ def _context(request: Members) -> Json:
 
 
 def _with_mock(test: StateTest, mock: Members, configuration: Members) -> Outcome:
+    failed = configuration.get("mapIterationFailureCount")
+    if failed is not None and test.item_count is not None and failed > test.item_count:
+        raise _refused(f"MapIterationFailureCount is {failed}, but the Map has {test.item_count} items")
     if "errorOutput" in mock:
         error = mock["errorOutput"]
         return test.fail(Failure(error.get("error"), error.get("cause")))
-    return test.succeed(_mocked(mock), configuration.get("mapIterationFailureCount"))
+    return test.succeed(_mocked(mock), failed)
 
 
 def _mocked(mock: Members) -> Json:

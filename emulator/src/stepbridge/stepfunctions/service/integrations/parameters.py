@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from itertools import islice
 
 from botocore.exceptions import UnknownServiceError
-from botocore.model import ListShape, MapShape, Shape, ShapeResolver, StructureShape
+from botocore.model import ListShape, MapShape, OperationModel, Shape, ShapeResolver, StructureShape
 
 from stepbridge.api.models import has_operation, operation_model
 from stepbridge.stepfunctions.interpreter.messages import Json
@@ -131,13 +131,18 @@ def _input_shape(resource: Integration) -> StructureShape | None:
     """The shape of what `resource` is called with, or None if nothing is known of it."""
     if resource.service == "http":
         return _HTTP_INVOKE
+    operation = called_operation(resource)
+    return operation.input_shape if operation is not None else None
+
+
+def called_operation(resource: Integration) -> OperationModel | None:
+    """The operation of an AWS API that a Task with `resource` calls, or None if it calls none that is known."""
     if resource.service.startswith("aws-sdk:"):
-        operation = find_operation(resource.service.removeprefix("aws-sdk:"), resource.action)
-        return operation.input_shape if operation is not None else None
+        return find_operation(resource.service.removeprefix("aws-sdk:"), resource.action)
     service = _MODELS.get(resource.service, resource.service)
     name = resource.action[:1].upper() + resource.action[1:]
     try:
-        return operation_model(service, name).input_shape if has_operation(service, name) else None
+        return operation_model(service, name) if has_operation(service, name) else None
     except UnknownServiceError:
         return None
 
