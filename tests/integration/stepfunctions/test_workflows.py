@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -37,7 +38,13 @@ class Bucket:
             found = [
                 (key, len(body)) for key, body in sorted(self.objects.items()) if key.startswith(members["Prefix"])
             ]
-            return {"Contents": [{"Key": key, "Size": size} for key, size in found]}
+            at = datetime.fromtimestamp(5, UTC)
+            return {
+                "Contents": [
+                    {"Key": key, "Size": size, "ETag": '"e"', "LastModified": at, "StorageClass": "STANDARD"}
+                    for key, size in found
+                ]
+            }
         if service in ("logs", "events"):
             return {}
         if operation == "SendMessage":
@@ -326,7 +333,7 @@ def test_a_map_run_of_a_file_with_limited_concurrency_writes_its_results() -> No
     [
         ("COMPACT", "JSON", "json", "[[0],[2]]"),
         ("FLATTEN", "JSON", "json", "[0,2]"),
-        ("FLATTEN", "JSONL", "jsonl", "0\n2"),
+        ("FLATTEN", "JSONL", "jsonl", "0\n2\n"),
     ],
 )
 def test_results_are_written_as_the_writer_config_says(
@@ -432,6 +439,80 @@ def test_a_map_run_fails_when_more_fail_than_it_tolerates() -> None:
         assert answer["error"] == "States.ItemReaderFailed"
 
     run(scenario)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_map_run_that_fails_or_is_stopped_writes_what_there_is_of_results(stopped: bool) -> None:
+    bucket = Bucket()
+
+    async def scenario(emulator: Emulator) -> None:
+        second = asyncio.Event()
+
+        async def each(event: Any) -> Any:
+            if event == 1:
+                second.set()
+                if stopped:
+                    await asyncio.sleep(600)
+                raise FunctionError("1")
+            return event
+
+        emulator.functions.by_name["each"] = each
+        writer = {
+            "Resource": "arn:aws:states:::s3:putObject",
+            "Parameters": {"Bucket": "b", "Prefix": "out/"},
+            "WriterConfig": {"Transformation": "COMPACT", "OutputType": "JSON"},
+        }
+        machine = await emulator.create(distributed(MaxConcurrency=1, ResultWriter=writer))
+        execution = await emulator.run(machine, [0, 1, 2, 3])
+        await second.wait()
+        if stopped:
+            await emulator.call("stop_execution", executionArn=execution)
+        answer = await emulator.ended(execution)
+        assert answer.get("error") == (None if stopped else "States.ExceedToleratedFailureThreshold")
+        (listed,) = (await emulator.call("list_map_runs", executionArn=execution))["mapRuns"]
+        run_arn = listed["mapRunArn"]
+        folder = f"out/{run_arn.rsplit(':', 1)[1]}"
+
+        async def manifest() -> bytes | None:
+            return bucket.objects.get(f"{folder}/manifest.json")
+
+        files = json.loads(await eventually(manifest))["ResultFiles"]
+        assert {status: [file["Key"] for file in listed] for status, listed in files.items()} == {
+            status: [f"{folder}/{status}_0.json"] for status in ("FAILED", "PENDING", "SUCCEEDED")
+        }
+        written = {status: json.loads(bucket.objects[f"{folder}/{status}_0.json"]) for status in files}
+        assert written["SUCCEEDED"] == [0]
+        (failed,) = written["FAILED"]
+        assert (failed["Status"], failed["Input"]) == ("ABORTED" if stopped else "FAILED", "1")
+        assert written["PENDING"] == [
+            {"Input": text, "InputDetails": {"Included": True}, "Status": "PENDING"} for text in ("2", "3")
+        ]
+        described = await emulator.call("describe_map_run", mapRunArn=run_arn)
+        assert described["status"] == ("ABORTED" if stopped else "FAILED")
+        counts = described["executionCounts"]
+        assert (counts["pending"], counts["resultsWritten"]) == (2, 4)
+
+    run(scenario, bucket)
+
+
+def test_the_objects_of_a_bucket_are_items() -> None:
+    bucket = Bucket({"part1": b"1\n"})
+    reader = {"Resource": "arn:aws:states:::s3:listObjectsV2", "Parameters": {"Bucket": "b", "Prefix": "part"}}
+
+    async def scenario(emulator: Emulator) -> None:
+        async def each(event: Any) -> Any:
+            return event
+
+        emulator.functions.by_name["each"] = each
+        selector = {"value.$": "$$.Map.Item.Value", "source.$": "$$.Map.Item.Source"}
+        machine = await emulator.create(distributed(ItemReader=reader, ItemSelector=selector))
+        (item,) = json.loads((await emulator.ended(await emulator.run(machine)))["output"])
+        assert item["source"] == "S3://b"
+        assert item["value"] == {
+            "Etag": '"e"', "Key": "part1", "LastModified": 5, "Size": 2, "StorageClass": "STANDARD",
+        }  # fmt: skip
+
+    run(scenario, bucket)
 
 
 def test_a_message_to_a_queue() -> None:

@@ -1,5 +1,6 @@
 """Distributed Maps: from what a reader read to the inputs of the children."""
 
+import gzip
 import json
 import random
 from typing import Any
@@ -27,10 +28,22 @@ FIRST_ROW = {"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW"}
         (FIRST_ROW, "a,b\n1,2\n3\n", [{"a": "1", "b": "2"}, {"a": "3", "b": ""}]),
         (GIVEN, "1,2,3\n", [{"a": "1", "b": "2"}]),
         ({**GIVEN, "CSVDelimiter": "PIPE"}, "1|2\n", [{"a": "1", "b": "2"}]),
+        (GIVEN, '1\\,0,\\"2\\"\n', [{"a": "1,0", "b": '"2"'}]),
     ],
 )
 def test_items_of_a_file(config: dict[str, Any], content: str, items: list[Any]) -> None:
     assert map_runs.read_items(config, content.encode()) == items
+
+
+def test_a_compressed_file() -> None:
+    assert map_runs.read_items({"InputType": "JSONL"}, gzip.compress(b"1\n2\n")) == [1, 2]
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8bnothing", b"\x28\xb5\x2f\xfd"])
+def test_a_file_that_cannot_be_decompressed(content: bytes) -> None:
+    with pytest.raises(EvaluationError) as failed:
+        map_runs.read_items({"InputType": "JSON"}, content)
+    assert failed.value.error == "States.ItemReaderFailed"
 
 
 @pytest.mark.parametrize(
@@ -59,7 +72,8 @@ def planned(**fields: Any) -> tuple[Map, dict[str, Any]]:
 
 def inputs(**fields: Any) -> list[Any]:
     definition, plan = planned(**fields)
-    return map_runs.child_inputs(definition, plan, plan["Items"], random.Random(0).random)
+    items = [map_runs.Item(item) for item in plan["Items"]]
+    return map_runs.child_inputs(definition, plan, items, random.Random(0).random)
 
 
 def test_an_item_is_a_childs_input() -> None:
@@ -67,8 +81,8 @@ def test_an_item_is_a_childs_input() -> None:
 
 
 def test_the_item_selector() -> None:
-    selector = {"i.$": "$$.Map.Item.Index", "v.$": "$$.Map.Item.Value", "x.$": "$.x"}
-    assert inputs(ItemSelector=selector)[1] == {"i": 1, "v": 2, "x": "y"}
+    selector = {"i.$": "$$.Map.Item.Index", "v.$": "$$.Map.Item.Value", "s.$": "$$.Map.Item.Source", "x.$": "$.x"}
+    assert inputs(ItemSelector=selector)[1] == {"i": 1, "v": 2, "s": "STATE_DATA", "x": "y"}
 
 
 def test_batches() -> None:

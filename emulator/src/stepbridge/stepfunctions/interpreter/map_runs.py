@@ -16,10 +16,11 @@ children's inputs, and `exceeds_tolerance` tells when too many of them have fail
 """
 
 import csv
+import gzip
 import io
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from stepbridge.stepfunctions.interpreter.data_flow import number, out_of_range
 from stepbridge.stepfunctions.interpreter.messages import Json
@@ -30,6 +31,24 @@ from stepbridge.stepfunctions.language.values import to_text
 ITEM_READER_FAILED = "States.ItemReaderFailed"
 EXCEEDED = "States.ExceedToleratedFailureThreshold"
 EXCEEDED_CAUSE = "The specified tolerated failure threshold was exceeded"
+
+_GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # what such files begin with
+
+
+class Item(NamedTuple):
+    """An item and where it comes from: what the context object has as `Map.Item.Source`.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html
+    """
+
+    value: Json
+    source: str = "STATE_DATA"
+
+    @classmethod
+    def all(cls, values: list[Json], bucket: str, key: str | None = None) -> list["Item"]:
+        """The items that an object of S3 has, or that are themselves the objects of a bucket."""
+        source = f"S3://{bucket}" if key is None else f"S3://{bucket}/{key}"
+        return [cls(value, source) for value in values]
 
 
 def make_plan(
@@ -93,9 +112,19 @@ def read_items(config: dict[str, Json], content: bytes) -> list[Json]:
     Raises EvaluationError (States.ItemReaderFailed).  A limit of 0 is none.
     """
     kind = config.get("InputType", "JSON")
-    text = content.decode("utf-8-sig", "replace")
+    text = decompressed(content).decode("utf-8-sig", "replace")
     items = _csv_items(config, text) if kind == "CSV" else _json_items(config, text, lines=kind == "JSONL")
     return items[: config["MaxItems"]] if config.get("MaxItems") else items
+
+
+def decompressed(content: bytes) -> bytes:
+    """A file as it was before it was compressed.  Raises EvaluationError."""
+    if content.startswith(_ZSTANDARD):
+        raise EvaluationError("The emulator reads no files compressed with Zstandard.", ITEM_READER_FAILED)
+    try:
+        return gzip.decompress(content) if content.startswith(_GZIP) else content
+    except (OSError, EOFError) as error:
+        raise EvaluationError(f"The file cannot be decompressed: {error}", ITEM_READER_FAILED) from None
 
 
 def _json_items(config: dict[str, Json], text: str, *, lines: bool) -> list[Json]:
@@ -131,9 +160,14 @@ def _at_pointer(value: Json, pointer: str) -> Json:
 _DELIMITERS = {"COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "SPACE": " ", "TAB": "\t"}
 
 
-def _csv_items(config: dict[str, Json], text: str) -> list[Json]:
+def csv_rows(config: dict[str, Json], text: str) -> list[list[str]]:
+    """The rows of a CSV file that are not empty; a backslash keeps a quote, a delimiter or a backslash as it is."""
     delimiter = _DELIMITERS.get(str(config.get("CSVDelimiter", "COMMA")), ",")
-    rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
+    return [row for row in csv.reader(io.StringIO(text), delimiter=delimiter, escapechar="\\") if row]
+
+
+def _csv_items(config: dict[str, Json], text: str) -> list[Json]:
+    rows = csv_rows(config, text)
     if config.get("CSVHeaderLocation") == "GIVEN":
         headers = [str(header) for header in config.get("CSVHeaders") or []]
     else:
@@ -144,7 +178,7 @@ def _csv_items(config: dict[str, Json], text: str) -> list[Json]:
     return [dict(zip(headers, [*row, *[""] * len(headers)], strict=False)) for row in rows]
 
 
-def child_inputs(definition: Map, plan: dict[str, Json], items: list[Json], random: Callable[[], float]) -> list[Json]:
+def child_inputs(definition: Map, plan: dict[str, Json], items: list[Item], random: Callable[[], float]) -> list[Json]:
     """The inputs of the children that the items make: ItemSelector, then ItemBatcher.  Raises EvaluationError."""
     selected = [_select(definition, plan, index, item, random) for index, item in enumerate(items)]
     if definition.item_batcher is None:
@@ -154,11 +188,12 @@ def child_inputs(definition: Map, plan: dict[str, Json], items: list[Json], rand
     ]
 
 
-def _select(definition: Map, plan: dict[str, Json], index: int, item: Json, random: Callable[[], float]) -> Json:
+def _select(definition: Map, plan: dict[str, Json], index: int, item: Item, random: Callable[[], float]) -> Json:
     if definition.item_selector is None:
-        return item
+        return item.value
     saved = plan["Scope"]
-    context = {**saved["context"], "Map": {"Item": {"Index": index, "Value": item}}}
+    told = {"Index": index, "Value": item.value, "Source": item.source}
+    context = {**saved["context"], "Map": {"Item": told}}
     scope = Scope(saved["input"], lambda: context, saved["variables"], random, saved["states"], saved["now"])
     return definition.item_selector.evaluate(scope)
 

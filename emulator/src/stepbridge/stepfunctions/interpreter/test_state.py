@@ -228,19 +228,20 @@ class StateTest:
         if self.tolerance[1] is not None:
             self.inspection["toleratedFailurePercentage"] = float(self.tolerance[1])
 
-    def _items(self, state: Map, scope: Scope, reader_data: str | None) -> list[Json]:
+    def _items(self, state: Map, scope: Scope, reader_data: str | None) -> list[map_runs.Item]:
         if state.item_reader is None:
             items = containers.find_items(state, scope)
             if not state.is_jsonata:
                 self._inspect("afterItemsPath", items)
-            return items
+            return [map_runs.Item(item) for item in items]
         if reader_data is None:
             return []
         reader = map_runs.make_plan(state, scope, None, 0, (None, None))["ItemReader"]
         items = map_runs.read_items(reader["ReaderConfig"], reader_data.encode())
         if "ItemsPointer" in reader["ReaderConfig"]:
             self._inspect("afterItemsPointer", items)
-        return items
+        parameters = reader["Parameters"]
+        return map_runs.Item.all(items, parameters.get("Bucket", ""), parameters.get("Key"))
 
     def _exceeds(self, failed: int) -> bool:
         count, percentage = self.tolerance

@@ -16,17 +16,22 @@ def record(child: Row, redrive: dict[str, Any]) -> dict[str, Json]:
     """All that is told of a child; `redrive` is what DescribeExecution says of its redrives."""
     arn = child["execution"]
     told: dict[str, Json] = {
-        "ExecutionArn": arn,
         "Input": child["input"],
         "InputDetails": {"Included": True},
         "Status": child["status"],
+    }
+    if child["status"] == "PENDING":
+        return told
+    told |= {
+        "ExecutionArn": arn,
+        "OutputDetails": {"Included": True},
         "RedriveCount": redrive.get("redriveCount") or 0,
         "RedriveStatus": redrive["redriveStatus"],
     }
     if redrive.get("redriveStatusReason") is not None:
         told["RedriveStatusReason"] = redrive["redriveStatusReason"]
     if child["output"] is not None:
-        told |= {"Output": child["output"], "OutputDetails": {"Included": True}}
+        told["Output"] = child["output"]
     for name in ("error", "cause"):
         if child[name] is not None:
             told[name.capitalize()] = child[name]
@@ -56,4 +61,4 @@ def transform(records: list[dict[str, Json]], transformation: str) -> list[Json]
 
 def written(results: list[Json], output_type: str) -> str:
     """The results as text: a JSON array, or JSON Lines."""
-    return "\n".join(map(to_json, results)) if output_type == "JSONL" else to_json(results)
+    return "".join(f"{to_json(result)}\n" for result in results) if output_type == "JSONL" else to_json(results)

@@ -1,6 +1,8 @@
 """Map runs: the child executions of a distributed Map.
 
 A run is a row of `map_runs`, each of its children a row of `map_run_children`, from the time the items have been read.
+A run that is over without success is FAILING or ABORTING until its children have stopped and what there is of results
+has been written.
 A child that runs is an execution like any other, of a definition that is the Map's ItemProcessor.
 https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html
 """
@@ -8,12 +10,19 @@ https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html
 import json
 import random
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members
 from stepbridge.stepfunctions.interpreter import ExecutionContext
-from stepbridge.stepfunctions.interpreter.map_runs import EXCEEDED, EXCEEDED_CAUSE, child_inputs, exceeds_tolerance
+from stepbridge.stepfunctions.interpreter.map_runs import (
+    EXCEEDED,
+    EXCEEDED_CAUSE,
+    Item,
+    child_inputs,
+    exceeds_tolerance,
+)
 from stepbridge.stepfunctions.interpreter.messages import (
     ExecutionRedriven,
     ExecutionStopped,
@@ -33,6 +42,7 @@ from stepbridge.store import Row
 
 _MAXIMUM_REDRIVES = 1_000  # https://docs.aws.amazon.com/step-functions/latest/dg/redrive-map-run.html
 _BURST = 50  # children started in one turn of the event loop
+_WINDING_UP = {"FAILING": "FAILED", "ABORTING": "ABORTED"}
 _MAXIMUM_CONCURRENCY = 10_000  # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 
 
@@ -105,7 +115,7 @@ class MapRuns(ExecutionOperations):
         for run in self._store.query(
             "SELECT * FROM map_runs WHERE execution = ? AND number = ? AND stopped IS NULL", (execution, number)
         ):
-            self._end(run["id"], "ABORTED")
+            self._wind_up(run["id"], "ABORTED")
 
     def unfinished(self) -> list[str]:
         """The ARNs of the map runs to go on with after a restart."""
@@ -116,6 +126,8 @@ class MapRuns(ExecutionOperations):
         run = self._run(arn)
         if run is not None and run["status"] == "READING":
             await self._read(run)
+        if run is not None and run["status"] in _WINDING_UP:
+            await self._finish_winding_up(run)
         while (run := self._run(arn)) is not None and run["status"] == "RUNNING":
             room = (run["max_concurrency"] or _MAXIMUM_CONCURRENCY) - self._count(run["id"], "RUNNING")
             pending = self._store.query(
@@ -152,8 +164,8 @@ class MapRuns(ExecutionOperations):
         parent = self._store.query("SELECT revision FROM executions WHERE id = ?", (run["execution"],))[0]
         state = self._machines.definition(parent["revision"]).states[run["state_name"]]
         try:
-            items = plan["Items"]
-            if items is None:
+            items = [Item(value) for value in plan["Items"] or ()]
+            if plan["Items"] is None:
                 storage = self._storage(run, parent["revision"])
                 if storage is None:
                     raise TaskError("States.ItemReaderFailed", "Amazon S3 cannot be reached.")
@@ -253,8 +265,7 @@ class MapRuns(ExecutionOperations):
             ),
         )
         if outcome.status != "SUCCEEDED" and self._has_failed_too_often(child["run"]):
-            self._end(child["run"], "FAILED", error=EXCEEDED, cause=EXCEEDED_CAUSE)
-            return
+            self._wind_up(child["run"], "FAILED")
         self._runner.go_on_after_commit(child["arn"])
 
     def _has_failed_too_often(self, run: int) -> bool:
@@ -274,7 +285,7 @@ class MapRuns(ExecutionOperations):
         if self._count(run["id"], "RUNNING"):
             return
         if self._has_failed_too_often(run["id"]):  # as it had before a redrive, with children that cannot be redriven
-            self._end(run["id"], "FAILED", error=EXCEEDED, cause=EXCEEDED_CAUSE)
+            self._wind_up(run["id"], "FAILED")
             return
         try:
             output = await self._results(run)
@@ -284,6 +295,34 @@ class MapRuns(ExecutionOperations):
         if self._run(run["arn"]) is None:  # stopped while the results were being written
             return
         self._end(run["id"], "SUCCEEDED", output=output)
+
+    def _wind_up(self, number: int, status: str) -> None:
+        """End a run that has failed too often, or whose execution is over: FAILED or ABORTED."""
+        run = self._store.query("SELECT * FROM map_runs WHERE id = ?", (number,))[0]
+        if run["stopped"] is not None:
+            return
+        if run["status"] == "READING" or not _writes_results(run):
+            self._end_as(number, status)
+            return
+        winding_up = next(name for name, ended in _WINDING_UP.items() if ended == status)
+        if run["status"] in (winding_up, "ABORTING"):
+            return
+        self._store.execute("UPDATE map_runs SET status = ? WHERE id = ?", (winding_up, number))
+        self._stop_run(run)
+        self._runner.go_on_after_commit(run["arn"])
+
+    async def _finish_winding_up(self, run: Row) -> None:
+        if self._count(run["id"], "RUNNING"):
+            return
+        with suppress(TaskError):  # the run has failed anyway
+            await self._results(run)
+        now = self._run(run["arn"])
+        if now is not None and now["status"] == run["status"]:  # neither ended by another nor redriven meanwhile
+            self._end_as(run["id"], _WINDING_UP[run["status"]])
+
+    def _end_as(self, number: int, status: str) -> None:
+        exceeded = {"error": EXCEEDED, "cause": EXCEEDED_CAUSE} if status == "FAILED" else {}
+        self._end(number, status, **exceeded)
 
     async def _results(self, run: Row) -> Json:
         """The output of the Map state: the results, or where they are written.  Raises TaskError."""
@@ -299,13 +338,17 @@ class MapRuns(ExecutionOperations):
             return results if output_type == "JSON" else map_results.written(results, output_type)
         succeeded = [entry for entry in records if entry["Status"] == "SUCCEEDED"]
         results = map_results.transform(succeeded, config.get("Transformation", "NONE"))
-        failed: list[Json] = [entry for entry in records if entry["Status"] != "SUCCEEDED"]
+        pending: list[Json] = [entry for entry in records if entry["Status"] == "PENDING"]
+        failed: list[Json] = [entry for entry in records if entry["Status"] not in ("SUCCEEDED", "PENDING")]
         files = {
             status: map_results.written(entries, output_type)
-            for status, entries in (("SUCCEEDED", results), ("FAILED", failed))
+            for status, entries in (("SUCCEEDED", results), ("FAILED", failed), ("PENDING", pending))
             if entries
         }
-        return await storage.write(writer, run["arn"].rsplit(":", 1)[1], run["arn"], files)
+        folder: str = run["arn"].rsplit(":", 1)[1]
+        if run["redrive_count"]:
+            folder += f"/Redrive-{run['redrive_count']}"
+        return await storage.write(writer, folder, run["arn"], files)
 
     def _redrive_of(self, child: Row) -> dict[str, Any]:
         row = self._store.query_one("SELECT * FROM executions WHERE arn = ?", (child["execution"],))
@@ -325,27 +368,30 @@ class MapRuns(ExecutionOperations):
         self._store.execute(
             "UPDATE map_runs SET status = ?, stopped = ? WHERE id = ?", (status, self._clock.now(), number)
         )
+        self._stop_run(run)
+        if status != "ABORTED":
+            self._runner.deliver(run["execution"], MapRunFinished(run["number"], output, error, cause))
+
+    def _stop_run(self, run: Row) -> None:
+        """Stop the children that run, and redrive none; those that were never started are pending for good."""
         self._store.execute(
             "UPDATE executions SET status = 'ABORTED' WHERE status = 'PENDING_REDRIVE' AND map_run = ?", (run["arn"],)
         )
         self._store.execute(
-            "UPDATE map_run_children SET status = 'ABORTED' WHERE run = ? AND status IN ('PENDING', 'PENDING_REDRIVE')",
-            (number,),
+            "UPDATE map_run_children SET status = 'ABORTED' WHERE run = ? AND status = 'PENDING_REDRIVE'", (run["id"],)
         )
         for child in self._store.query(
             "SELECT e.id FROM map_run_children c JOIN executions e ON e.arn = c.execution"
             " WHERE c.run = ? AND c.status = 'RUNNING'",
-            (number,),
+            (run["id"],),
         ):
             self._runner.deliver(child["id"], ExecutionStopped(None, None))
-        if status != "ABORTED":
-            self._runner.deliver(run["execution"], MapRunFinished(run["number"], output, error, cause))
 
     def _stop_runs_of(self, finished: Finished) -> None:
         for run in self._store.query(
             "SELECT id FROM map_runs WHERE execution = ? AND stopped IS NULL", (finished.execution,)
         ):
-            self._end(run["id"], "ABORTED")
+            self._wind_up(run["id"], "ABORTED")
 
     # --- Operations -----------------------------------------------------------------------------------------------
 
@@ -359,11 +405,11 @@ class MapRuns(ExecutionOperations):
             (run["id"],),
         ):
             executions[row["status"]], items[row["status"]] = row["children"], row["items"]
-        written = run["status"] == "SUCCEEDED" and json.loads(run["plan"])["ResultWriter"] is not None
+        written = run["stopped"] is not None and _writes_results(run)
         return {
             "mapRunArn": run["arn"],
             "executionArn": run["execution_arn"],
-            "status": "RUNNING" if run["status"] == "READING" else run["status"],
+            "status": "RUNNING" if run["stopped"] is None else run["status"],
             "startDate": run["started"],
             "stopDate": run["stopped"],
             "maxConcurrency": run["max_concurrency"],
@@ -436,6 +482,10 @@ class MapRuns(ExecutionOperations):
         return row
 
 
+def _writes_results(run: Row) -> bool:
+    return bool((json.loads(run["plan"])["ResultWriter"] or {}).get("Resource"))
+
+
 def _counts(by_status: dict[str, int], written: bool, not_redrivable: int = 0) -> dict[str, int]:
     return {
         "pending": by_status.get("PENDING", 0),
@@ -445,7 +495,7 @@ def _counts(by_status: dict[str, int], written: bool, not_redrivable: int = 0) -
         "timedOut": by_status.get("TIMED_OUT", 0),
         "aborted": by_status.get("ABORTED", 0),
         "total": sum(by_status.values()),
-        "resultsWritten": by_status.get("SUCCEEDED", 0) if written else 0,
+        "resultsWritten": sum(by_status.values()) if written else 0,
         "failuresNotRedrivable": not_redrivable,
         "pendingRedrive": by_status.get("PENDING_REDRIVE", 0),
     }

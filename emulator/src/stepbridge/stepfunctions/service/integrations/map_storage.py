@@ -4,9 +4,6 @@ https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.htm
 https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html
 """
 
-import csv
-import gzip
-import io
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,12 +11,17 @@ from urllib.parse import urlsplit
 
 from stepbridge.api.errors import AwsError
 from stepbridge.api.models import operation_model
-from stepbridge.stepfunctions.interpreter.map_runs import ITEM_READER_FAILED, read_items
+from stepbridge.stepfunctions.interpreter.map_runs import (
+    ITEM_READER_FAILED,
+    Item,
+    csv_rows,
+    decompressed,
+    read_items,
+)
 from stepbridge.stepfunctions.interpreter.messages import Json
 from stepbridge.stepfunctions.language.evaluation import EvaluationError
 from stepbridge.stepfunctions.service.integrations.aws_calls import AwsCalls
 from stepbridge.stepfunctions.service.integrations.call import Authorize, TaskError
-from stepbridge.stepfunctions.service.integrations.members import SDK, to_output
 from stepbridge.stepfunctions.service.integrations.sdk_metadata import to_json
 
 RESULT_WRITER_FAILED = "States.ResultWriterFailed"
@@ -32,21 +34,21 @@ class MapStorage:
         self._calls = calls
         self._authorize = authorize
 
-    async def read(self, reader: dict[str, Json]) -> list[Json]:
+    async def read(self, reader: dict[str, Json]) -> list[Item]:
         """The items that an evaluated ItemReader reads.  Raises TaskError States.ItemReaderFailed."""
         config, parameters = reader["ReaderConfig"], reader["Parameters"]
         try:
             if reader["Resource"].endswith(":s3:listObjectsV2"):
                 if config.get("Transformation", "NONE") == "NONE":
-                    return await self._list(parameters, config.get("MaxItems"))
+                    return Item.all(await self._list(parameters, config.get("MaxItems")), parameters["Bucket"])
                 found = await self._list(parameters, None)
                 return await self._read_all(((parameters["Bucket"], it["Key"]) for it in found if it["Size"]), config)
             content = await self._get(**parameters)
             if config.get("ManifestType") == "ATHENA_DATA":
-                return await self._read_all(map(_bucket_and_key, content.decode().split()), config)
+                return await self._read_all(map(_bucket_and_key, decompressed(content).decode().split()), config)
             if config.get("InputType") == "MANIFEST":
                 return await self._read_inventory(json.loads(content), config)
-            return read_items(config, content)
+            return Item.all(read_items(config, content), parameters["Bucket"], parameters["Key"])
         except AwsError as error:
             raise TaskError(ITEM_READER_FAILED, error.message) from None
         except EvaluationError as error:
@@ -54,13 +56,13 @@ class MapStorage:
         except (KeyError, ValueError) as error:
             raise TaskError(ITEM_READER_FAILED, f"The manifest cannot be read: {error}") from None
 
-    async def write(self, writer: dict[str, Json], run_id: str, map_run_arn: str, files: Mapping[str, str]) -> Json:
+    async def write(self, writer: dict[str, Json], folder: str, map_run_arn: str, files: Mapping[str, str]) -> Json:
         """Write files with the results of a map run, by their status; what the Map state's output then is.
 
-        Raises TaskError States.ResultWriterFailed.
+        `folder` is where in the writer's Prefix they are written.  Raises TaskError States.ResultWriterFailed.
         """
         bucket, prefix = writer["Parameters"]["Bucket"], writer["Parameters"].get("Prefix", "")
-        folder = f"{prefix.rstrip('/')}/{run_id}" if prefix else run_id
+        folder = f"{prefix.rstrip('/')}/{folder}" if prefix else folder
         ending = writer["WriterConfig"].get("OutputType", "JSON").lower()
         written: dict[str, list[dict[str, Any]]] = {"FAILED": [], "PENDING": [], "SUCCEEDED": []}
         try:
@@ -83,41 +85,46 @@ class MapStorage:
         body: bytes = (await self._call("GetObject", **parameters))["Body"]
         return body
 
-    async def _read_all(self, objects: Iterable[tuple[str, str]], config: dict[str, Json]) -> list[Json]:
+    async def _read_all(self, objects: Iterable[tuple[str, str]], config: dict[str, Json]) -> list[Item]:
         """The items in all of the objects, each by its bucket and key."""
         limit = config.get("MaxItems")
-        items: list[Json] = []
+        items: list[Item] = []
         for bucket, key in objects:
-            items += read_items(config, await self._get(Bucket=bucket, Key=key))
+            items += Item.all(read_items(config, await self._get(Bucket=bucket, Key=key)), bucket, key)
             if limit and len(items) >= limit:
                 return items[:limit]
         return items
 
     async def _list(self, parameters: dict[str, Json], limit: int | None) -> list[Json]:
-        shape = operation_model("s3", "ListObjectsV2").output_shape
-        objects: list[Json] = []
+        objects: list[dict[str, Any]] = []
         more: dict[str, Any] = {}
         while True:
             answer = await self._call("ListObjectsV2", **parameters, **more)
-            objects += to_output(shape, {"Contents": answer.get("Contents", [])}, SDK)["Contents"]
+            objects += answer.get("Contents", [])
             if not answer.get("IsTruncated") or (limit and len(objects) >= limit):
                 break
             more = {"ContinuationToken": answer["NextContinuationToken"]}
-        # The SDK spells one name differently.
-        items = [{"Etag" if name == "ETag" else name: value for name, value in it.items()} for it in objects]
+        items = [_listed(it) for it in objects]
         return items[:limit] if limit else items
 
-    async def _read_inventory(self, manifest: dict[str, Json], config: dict[str, Json]) -> list[Json]:
+    async def _read_inventory(self, manifest: dict[str, Json], config: dict[str, Json]) -> list[Item]:
         """The objects that an S3 Inventory lists."""
         bucket = manifest["destinationBucket"].rsplit(":", 1)[-1]
         headers = [header.strip() for header in manifest["fileSchema"].split(",")]
-        items: list[Json] = []
+        items: list[Item] = []
         for file in manifest["files"]:
-            content = await self._get(Bucket=bucket, Key=file["key"])
-            text = (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode()
-            items += [dict(zip(headers, row, strict=False)) for row in csv.reader(io.StringIO(text)) if row]
+            text = decompressed(await self._get(Bucket=bucket, Key=file["key"])).decode()
+            rows = [dict(zip(headers, row, strict=False)) for row in csv_rows(config, text)]
+            items += Item.all(rows, bucket, file["key"])
         limit = config.get("MaxItems")
         return items[:limit] if limit else items
+
+
+def _listed(found: dict[str, Any]) -> Json:
+    """An object as a reader lists it: some of what S3 tells of it, and the time in seconds."""
+    told: dict[str, Json] = {"Etag": found["ETag"], "Key": found["Key"]}
+    told |= {"LastModified": int(found["LastModified"].timestamp()), "Size": found["Size"]}
+    return told | {name: found[name] for name in ("StorageClass", "Owner") if name in found}
 
 
 def _bucket_and_key(uri: str) -> tuple[str, str]:
