@@ -76,4 +76,4 @@ def test_what_is_not_supported_is_refused_by_its_logical_id(stepbridge: Emulator
     refused = command(stepbridge, "deploy", str(tmp_path), "--stack-name", "urls-refused")
     assert refused.returncode == 1
     assert "PrivateUrl" in refused.stderr
-    assert "#/InvokeMode: RESPONSE_STREAM is not supported by stepbridge" in refused.stderr
+    assert "RESPONSE_STREAM is not supported by stepbridge for functions with the runtime python3.13" in refused.stderr

@@ -24,12 +24,51 @@ const call = (method, url, body) => new Promise((resolve, reject) => {
   request.on("error", reject);
   request.end(body);
 });
+global.awslambda = {
+  streamifyResponse: (handler) => Object.assign(handler, { streams: true }),
+  HttpResponseStream: {
+    from(stream, prelude) {
+      stream.setContentType("application/vnd.awslambda.http-integration-response");
+      stream.first = [JSON.stringify(prelude), Buffer.alloc(8)];
+      return stream;
+    },
+  },
+};
+const stream = async (id, event) => {
+  const headers = { "Lambda-Runtime-Function-Response-Mode": "streaming", "Content-Type": "application/octet-stream" };
+  headers.Trailer = ["Lambda-Runtime-Function-Error-Type", "Lambda-Runtime-Function-Error-Body"];
+  const request = http.request({ host, port, method: "POST", path: base + id + "/response", headers });
+  const answered = new Promise((resolve) => request.on("response", (response) => response.on("end", resolve).resume()));
+  request.on("error", () => {});
+  request.setContentType = (type) => request.setHeader("Content-Type", type);
+  const write = request.write.bind(request);
+  request.write = (part) => [...(request.first?.splice(0) ?? []), part].forEach((each) => write(each));
+  try {
+    await handler(event, request);
+  } catch (error) {
+    const document = JSON.stringify({ errorType: error.name, errorMessage: error.message });
+    if (!request.headersSent) {
+      request.destroy();
+      return call("POST", id + "/error", document);
+    }
+    request.addTrailers({
+      "Lambda-Runtime-Function-Error-Type": error.name,
+      "Lambda-Runtime-Function-Error-Body": Buffer.from(document).toString("base64"),
+    });
+    request.end();
+  }
+  return answered;
+};
 const [file, name] = process.argv[2].split(".");
 const handler = require(path.join(process.cwd(), file))[name];
 (async () => {
   for (;;) {
     const [headers, event] = await call("GET", "next");
     const id = headers["lambda-runtime-aws-request-id"];
+    if (handler.streams) {
+      await stream(id, JSON.parse(event));
+      continue;
+    }
     try {
       await call("POST", id + "/response", JSON.stringify(await handler(JSON.parse(event))));
     } catch (error) {

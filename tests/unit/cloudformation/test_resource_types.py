@@ -40,11 +40,11 @@ def test_every_property_is_in_the_model_of_its_service(name: str, resource_type:
         ("AWS::Lambda::Url", {"TargetFunctionArn": KNOWN_AFTER_APPLY, "AuthType": "NONE", "Cors": {"MaxAge": "5"}}, []),
         (
             "AWS::Lambda::Url",
-            {"AuthType": "ANY", "InvokeMode": "RESPONSE_STREAM", "Cors": {"AllowMethods": ["GET", "OPTION"]}},
+            {"AuthType": "ANY", "InvokeMode": "STREAM", "Cors": {"AllowMethods": ["GET", "OPTION"]}},
             [
                 "#: required key [TargetFunctionArn] not found",
                 "#/AuthType: #: ANY is not a valid enum value",
-                "#/InvokeMode: RESPONSE_STREAM is not supported by stepbridge",
+                "#/InvokeMode: #: STREAM is not a valid enum value",
                 "#/Cors/AllowMethods/1: #: OPTION is not a valid enum value",
             ],
         ),

@@ -12,6 +12,7 @@ import asyncio
 from starlette.types import Receive, Scope, Send
 
 from stepbridge.api.credential import credential_of
+from stepbridge.functions.response_streams import BrokenStreamError
 from stepbridge.functions.url_events import UrlRequest, UrlResponse
 from stepbridge.functions.url_invocations import Signature, UrlInvocations
 from stepbridge.functions.urls import PATH
@@ -75,10 +76,17 @@ class FunctionUrlPages:
         except asyncio.CancelledError:  # it is still in hand when the server has to stop
             response = UrlResponse(503, [])
         written = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in response.headers]
-        if response.status not in _WITHOUT_BODY:
-            written.append((b"content-length", str(len(response.body)).encode()))
+        whole = response.body if isinstance(response.body, bytes) else None
+        if whole is not None and response.status not in _WITHOUT_BODY:
+            written.append((b"content-length", str(len(whole)).encode()))
         await send({"type": "http.response.start", "status": response.status, "headers": written})
-        await send({"type": "http.response.body", "body": response.body})
+        if not isinstance(response.body, bytes):
+            try:
+                async for part in response.body:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+            except BrokenStreamError:
+                return  # without an end, which closes the connection: the client sees that something is missing
+        await send({"type": "http.response.body", "body": whole or b""})
 
 
 def _path(scope: Scope) -> str:

@@ -25,6 +25,7 @@ from pathlib import Path
 from stepbridge.clock import Clock, Timer, iso_timestamp
 from stepbridge.functions import runtime_api
 from stepbridge.functions.launcher import Launcher, LaunchError, ProcessRequest
+from stepbridge.functions.response_streams import ResponseStream
 
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html (Init phase)
 INIT_TIMEOUT = 10.0  # seconds
@@ -76,12 +77,13 @@ class EnvironmentPlan:
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """One call of a handler."""
+    """One call of a handler; `stream` takes the answer of one that streams it, where that is wanted."""
 
     request_id: str
     payload: bytes
     arn: str
     client_context: str | None = None
+    stream: ResponseStream | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +341,14 @@ class Environment:
         if self._answer is not None and not self._frozen:
             self._frozen = True
             self._signal(signal.SIGSTOP)
+
+    def on_stream(self, request_id: str, content_type: str) -> Callable[[bytes], object] | None:
+        """The handler begins to stream its answer: what takes the parts of it."""
+        running = self._running
+        if running is None or running.invocation.request_id != request_id or running.invocation.stream is None:
+            return None
+        running.invocation.stream.begin(content_type)
+        return running.invocation.stream.write
 
     def on_response(self, request_id: str, payload: bytes, *, failed: bool) -> bool:
         """The handler returned, or raised; False if no such invocation runs."""

@@ -33,6 +33,7 @@ from stepbridge.functions.permissions import ServiceCall, why_refused
 from stepbridge.functions.pool import DEFAULT_BOUND, EnvironmentPool
 from stepbridge.functions.provisioned import ProvisionedConcurrency
 from stepbridge.functions.registry import Configuration, FunctionRegistry
+from stepbridge.functions.response_streams import ResponseStream
 from stepbridge.iam.sessions import RoleSession
 from stepbridge.settings import Settings
 from stepbridge.store import Store
@@ -149,13 +150,14 @@ class Functions:
         client_context: str | None = None,
         log_tail: bool = False,
         request_id: str | None = None,
+        stream: ResponseStream | None = None,
     ) -> InvocationResult:
         """Invoke `function` (name or ARN) with `payload`, JSON text (empty: `{}`).
 
         `invocation_type` is RequestResponse, Event or DryRun; `client_context` is base64, as in the API; `request_id`
-        is the id of the invocation where the payload already tells it.  What the handler raises is in the result.
-        Raises AwsError: ResourceNotFoundException, TooManyRequestsException, RequestTooLargeException,
-        InvalidRequestContentException.
+        is the id of the invocation where the payload already tells it; `stream` takes the answer of a handler that
+        streams it, and the result has none then.  What the handler raises is in the result.  Raises AwsError:
+        ResourceNotFoundException, TooManyRequestsException, RequestTooLargeException, InvalidRequestContentException.
         """
         name = self.name(function, qualifier)
         configuration = self._routed(name)
@@ -168,7 +170,7 @@ class Functions:
         if invocation_type == "Event":
             await self._events.accept(Event(request_id, name.name, name.qualifier, payload, context))
             return InvocationResult(202, b"", None, version, None, request_id)
-        outcome = await self._run(name, configuration, Invocation(request_id, payload, name.arn, context))
+        outcome = await self._run(name, configuration, Invocation(request_id, payload, name.arn, context, stream))
         return InvocationResult(
             200, outcome.payload, outcome.error, version, outcome.log_tail if log_tail else None, request_id
         )

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
 import asyncio
+import base64
 from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
@@ -20,6 +21,9 @@ class Runtime(Protocol):
 
     def on_next(self, answer: Callable[[Mapping[str, str], bytes], None]) -> None:
         """The runtime is ready; `answer` gives it the headers and the payload of an invocation."""
+
+    def on_stream(self, request_id: str, content_type: str) -> Callable[[bytes], object] | None:
+        """The handler begins to stream its answer: what takes the parts of it, None if they are to be put together."""
 
     def on_response(self, request_id: str, payload: bytes, *, failed: bool) -> bool:
         """The handler returned `payload`, or failed with it; False if no such invocation runs."""
@@ -45,6 +49,7 @@ class _Connection(asyncio.Protocol):
         self._path = ""
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
+        self._take: Callable[[bytes], object] = self._body.append
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -65,6 +70,7 @@ class _Connection(asyncio.Protocol):
         self._path = ""
         self._headers = {}
         self._body = []
+        self._take = self._body.append
 
     def on_url(self, url: bytes) -> None:
         self._path += url.decode("latin-1")
@@ -75,9 +81,13 @@ class _Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         if self._headers.get(b"expect", b"").lower() == b"100-continue" and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self._headers.get(b"lambda-runtime-function-response-mode") == b"streaming":
+            request_id = self._path.removeprefix(_PREFIX).split("/")[1]
+            content_type = self._headers.get(b"content-type", b"application/octet-stream").decode("latin-1")
+            self._take = self._runtime.on_stream(request_id, content_type) or self._take
 
     def on_body(self, body: bytes) -> None:
-        self._body.append(body)
+        self._take(body)
 
     def on_message_complete(self) -> None:
         payload = b"".join(self._body)
@@ -88,8 +98,10 @@ class _Connection(asyncio.Protocol):
             case ["invocation", "next"]:
                 self._runtime.on_next(lambda headers, body: self._answer(b"200 OK", headers, body))
             case ["invocation", request_id, "response"]:
-                # A runtime that streams its answer reports a failure midway in a trailing header.
+                # A runtime that streams its answer reports a failure midway in trailing headers.
                 failed = b"lambda-runtime-function-error-type" in self._headers
+                if failed:
+                    payload = base64.b64decode(self._headers.get(b"lambda-runtime-function-error-body", b""))
                 self._accept(self._runtime.on_response(request_id, payload, failed=failed))
             case ["invocation", request_id, "error"]:
                 self._accept(self._runtime.on_response(request_id, payload, failed=True))

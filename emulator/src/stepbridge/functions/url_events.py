@@ -7,8 +7,8 @@ import base64
 import binascii
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -48,11 +48,14 @@ class UrlRequest:
 
 @dataclass(frozen=True, slots=True)
 class UrlResponse:
-    """A response of a function URL; names in `headers` are in lower case, and may be there more than once."""
+    """A response of a function URL; names in `headers` are in lower case, and may be there more than once.
+
+    `body` is an iterator where it comes in parts: :meth:`~response_streams.ResponseStream.read`.
+    """
 
     status: int
     headers: list[tuple[str, str]]
-    body: bytes = b""
+    body: bytes | AsyncIterator[bytes] = b""
 
 
 class MalformedResponseError(Exception):
@@ -117,17 +120,23 @@ def response(payload: bytes) -> UrlResponse:
     answer = json.loads(payload)
     if not isinstance(answer, dict) or "statusCode" not in answer:
         return UrlResponse(200, [("content-type", "application/json")], payload)
-    status = answer["statusCode"]
-    if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 599:
-        raise MalformedResponseError(f"its statusCode is {json.dumps(status)}, not a number from 100 to 599")
-    headers = _headers(answer.get("headers") or {})
-    if not any(name == "content-type" for name, _ in headers):
-        headers.append(("content-type", "application/json"))
-    cookies = answer.get("cookies") or []
-    if not isinstance(cookies, list) or not all(isinstance(cookie, str) for cookie in cookies):
-        raise MalformedResponseError("its cookies are not a list of strings")
-    headers += [("set-cookie", cookie) for cookie in cookies]
-    return UrlResponse(status, headers, _decoded(answer.get("body"), answer.get("isBase64Encoded")))
+    return replace(
+        _head(answer, answer["statusCode"]), body=_decoded(answer.get("body"), answer.get("isBase64Encoded"))
+    )
+
+
+def streamed_response(prelude: bytes) -> UrlResponse:
+    """The response, but for its body, whose status, headers and cookies are in what a function sends before the body.
+
+    Raises MalformedResponseError.
+    """
+    try:
+        answer = json.loads(prelude)
+    except ValueError as error:
+        raise MalformedResponseError(f"what it sends before its body is no JSON: {error}") from error
+    if not isinstance(answer, dict):
+        raise MalformedResponseError("what it sends before its body is no object")
+    return _head(answer, answer.get("statusCode", 200))
 
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -147,6 +156,18 @@ def _body(body: bytes, content_type: str | None) -> tuple[str, bool]:
         except UnicodeDecodeError:
             pass  # it says to be text and is none
     return base64.b64encode(body).decode(), True
+
+
+def _head(answer: Mapping[str, Any], status: object) -> UrlResponse:
+    if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 599:
+        raise MalformedResponseError(f"its statusCode is {json.dumps(status)}, not a number from 100 to 599")
+    headers = _headers(answer.get("headers") or {})
+    if not any(name == "content-type" for name, _ in headers):
+        headers.append(("content-type", "application/json"))
+    cookies = answer.get("cookies") or []
+    if not isinstance(cookies, list) or not all(isinstance(cookie, str) for cookie in cookies):
+        raise MalformedResponseError("its cookies are not a list of strings")
+    return UrlResponse(status, headers + [("set-cookie", cookie) for cookie in cookies])
 
 
 def _headers(given: object) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Requests to function URLs: whether they are admitted, and what comes of them."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from stepbridge.functions import url_cors, url_events
 from stepbridge.functions.invoker import Functions, InvocationResult
 from stepbridge.functions.names import FunctionName
 from stepbridge.functions.permissions import INVOKE, INVOKE_URL
+from stepbridge.functions.response_streams import WITH_PRELUDE, BrokenStreamError, ResponseStream
 from stepbridge.functions.url_events import MalformedResponseError, UrlRequest, UrlResponse
 from stepbridge.functions.urls import FunctionUrl, FunctionUrlRegistry
 from stepbridge.iam.roles import Refusal
@@ -70,6 +72,7 @@ class UrlInvocations:
         self._urls = urls
         self._roles = roles
         self._session_of = session_of
+        self._streaming: set[asyncio.Future[InvocationResult]] = set()
 
     async def answer(self, url_id: str, request: UrlRequest, signature: Signature | None) -> UrlResponse:
         """The response to a request to the URL `url_id`."""
@@ -108,26 +111,68 @@ class UrlInvocations:
             return _error("AccessDeniedException", 403, {"Message": _FORBIDDEN})
         request_id = str(uuid.uuid4())
         payload = url_events.event(request, url.url_id, request_id, self._clock.now(), iam)
-        result = await self._functions.invoke(name.arn, payload, request_id=request_id)
-        response = None if result.function_error else self._response(name, result)
-        if response is None:  # a handler that raises, or takes too long, is answered the same
-            response = UrlResponse(502, [("content-type", "application/json")], b"Internal Server Error")
-        response.headers.append(("x-amzn-requestid", request_id))
-        return response
-
-    def _response(self, name: FunctionName, result: InvocationResult) -> UrlResponse | None:
-        """What the function answered; None if it is no response."""
+        streamed = url.configuration["InvokeMode"] == "RESPONSE_STREAM"
+        call = self._stream if streamed else self._call
         try:
-            return url_events.response(result.payload)
+            response = await call(name, payload, request_id)
         except MalformedResponseError as error:
             self._trace.emit(
                 "lambda",
                 "malformed-response",
                 f"{name.name} answered its URL with no HTTP response: {error}",
                 function=name.name,
-                request_id=result.request_id,
+                request_id=request_id,
             )
+            response = None
+        if response is None:  # a handler that raises, or takes too long, is answered the same
+            response = UrlResponse(502, [("content-type", "application/json")], b"Internal Server Error")
+        response.headers.append(("x-amzn-requestid", request_id))
+        return response
+
+    async def _call(self, name: FunctionName, payload: bytes, request_id: str) -> UrlResponse | None:
+        """What the function answers, None if it fails.  Raises MalformedResponseError."""
+        result = await self._functions.invoke(name.arn, payload, request_id=request_id)
+        return None if result.function_error else url_events.response(result.payload)
+
+    async def _stream(self, name: FunctionName, payload: bytes, request_id: str) -> UrlResponse | None:
+        """What the function begins to answer, None if it fails before.  Raises MalformedResponseError.
+
+        The answer of a handler that does not stream is the body as it is, whatever is in it.
+        """
+        stream = ResponseStream()
+
+        async def invoke() -> InvocationResult:
+            broken = True
+            try:
+                result = await self._functions.invoke(name.arn, payload, request_id=request_id, stream=stream)
+                broken = result.function_error is not None
+                return result
+            finally:
+                stream.end(broken=broken)
+
+        invocation = asyncio.ensure_future(invoke())
+        self._streaming.add(invocation)  # the loop would not keep it
+        invocation.add_done_callback(self._streaming.discard)
+        waiting: set[asyncio.Future[Any]] = {invocation, stream.begun}
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            invocation.cancel()
+            raise
+        if not stream.begun.done():
+            result = invocation.result()
+            headers = [("content-type", "application/json")]
+            return None if result.function_error else UrlResponse(200, headers, result.payload)
+        if (content_type := stream.begun.result()) != WITH_PRELUDE:
+            return UrlResponse(200, [("content-type", content_type)], stream.read())
+        try:
+            begun = await stream.read_prelude()
+        except BrokenStreamError:
             return None
+        if begun is None:
+            raise MalformedResponseError("it ended before its body began")
+        prelude, parts = begun
+        return replace(url_events.streamed_response(prelude), body=parts)
 
     def _check_scope(self, signature: Signature) -> None:
         """Raises InvalidSignatureException for a signature that is for something else."""

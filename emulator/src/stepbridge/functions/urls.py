@@ -103,7 +103,7 @@ class UrlOperations:
                 f"Failed to create function url config for [functionArn = {name.arn}]. Error message:  "
                 "FunctionUrlConfig exists for this Lambda function"
             )
-        _check_invoke_mode(request)
+        self._check_invoke_mode(name, request)
         now = iso_timestamp(self._clock.now())
         configuration = {
             "AuthType": request["AuthType"],
@@ -127,7 +127,7 @@ class UrlOperations:
 
     async def update_function_url_config(self, caller: Caller, request: Members) -> Members:
         url = self._url(request)
-        _check_invoke_mode(request)
+        self._check_invoke_mode(self.functions.name(url.function, url.qualifier or None), request)
         configuration = {**url.configuration, "LastModifiedTime": iso_timestamp(self._clock.now())}
         configuration.update({member: request[member] for member in ("AuthType", "InvokeMode") if member in request})
         if "Cors" in request:
@@ -164,6 +164,18 @@ class UrlOperations:
             raise not_found()
         return url
 
+    def _check_invoke_mode(self, name: FunctionName, request: Members) -> None:
+        """Refuse what AWS lets pass although nothing is streamed: its runtime for Python cannot.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html
+        """
+        runtime = self._registry.resolve(name)["Runtime"]
+        if request.get("InvokeMode") == "RESPONSE_STREAM" and not runtime.startswith("nodejs"):
+            raise invalid(
+                f"InvokeMode RESPONSE_STREAM is not supported by stepbridge for functions with the runtime {runtime}, "
+                "which streams no responses: those with nodejs do."
+            )
+
     def _url_config(self, url: FunctionUrl) -> dict[str, Any]:
         name = self.functions.name(url.function, url.qualifier or None)
         return {
@@ -171,8 +183,3 @@ class UrlOperations:
             "FunctionArn": name.arn,
             **url.configuration,
         }
-
-
-def _check_invoke_mode(request: Members) -> None:
-    if request.get("InvokeMode") == "RESPONSE_STREAM":
-        raise invalid("InvokeMode RESPONSE_STREAM is not supported by stepbridge: its function URLs are BUFFERED.")

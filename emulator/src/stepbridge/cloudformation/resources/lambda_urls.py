@@ -27,8 +27,6 @@ class Url(ResourceType):
     @classmethod
     def check(cls, properties: Properties) -> Iterator[str]:
         yield from super().check(properties)
-        if properties.get("InvokeMode") == "RESPONSE_STREAM":
-            yield "#/InvokeMode: RESPONSE_STREAM is not supported by stepbridge"
         cors = properties.get("Cors")
         methods = cors.get("AllowMethods") if isinstance(cors, dict) else None
         for index, method in enumerate(methods if isinstance(methods, list) else []):
