@@ -366,6 +366,7 @@ def test_no_such_url(urls: Urls) -> None:
         send(base, host=f"{'0' * 32}.lambda-url.us-east-1.localhost"),
     ):
         assert (status, json.loads(body)) == (403, FORBIDDEN)
+    wait_until(lambda: f"There is no function URL {'0' * 32}" in urls.emulator.log.read_text(), "the trace's word")
 
 
 def test_the_user_may_call_what_takes_a_signature(urls: Urls, function: str) -> None:

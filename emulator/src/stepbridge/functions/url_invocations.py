@@ -78,6 +78,7 @@ class UrlInvocations:
         """The response to a request to the URL `url_id`."""
         url = self._urls.find(url_id)
         if url is None:  # AWS does not say whether there is such a URL
+            self._trace.emit("lambda", "invoke-refused", f"There is no function URL {url_id}")
             return _error("AccessDeniedException", 403, {"Message": _FORBIDDEN})
         cors: Mapping[str, Any] = url.configuration.get("Cors", {})
         if cors and (asked := url_cors.preflight(cors, request)) is not None:
