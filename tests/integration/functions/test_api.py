@@ -165,6 +165,46 @@ def test_resource_policies(emulator: Lambda) -> None:
     asyncio.run(scenario())
 
 
+def test_resource_policies_as_documents(emulator: Lambda) -> None:
+    async def scenario() -> None:
+        await emulator.create("f", CODE)
+        of_function = {"ResourceArn": ARN}
+        missing = ("ResourceNotFoundException", "The resource you requested does not exist.")
+        for operation in ("get_resource_policy", "delete_resource_policy"):
+            assert await refusal(emulator.call(operation, **of_function)) == missing
+        iot = {"Service": "iot.amazonaws.com"}
+        permission = {"StatementId": "s", "Action": "lambda:InvokeFunction", "Principal": "sns.amazonaws.com"}
+        await emulator.call("add_permission", FunctionName="f", **permission)
+        before = await emulator.call("get_resource_policy", **of_function)
+
+        allowed = {"Effect": "Allow", "Principal": iot, "Action": "lambda:InvokeFunction", "Resource": ARN}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": allowed})
+        put = await emulator.call("put_resource_policy", **of_function, Policy=policy, RevisionId=before["RevisionId"])
+        assert json.loads(put["Policy"])["Statement"] == [allowed]  # and not what was added before
+        assert await emulator.call("get_policy", FunctionName="f") == put
+        stale = {**of_function, "RevisionId": before["RevisionId"]}
+        for call in (
+            emulator.call("put_resource_policy", **stale, Policy=policy),
+            emulator.call("delete_resource_policy", **stale),
+        ):
+            assert (await refusal(call))[0] == "PreconditionFailedException"
+        as_rule = {"principal": "iot.amazonaws.com", "source_arn": "arn:aws:iot:r", "source_account": "123456789012"}
+        await emulator.functions.invoke_as_service(ARN, b"{}", **as_rule)
+        denied = {**allowed, "Effect": "Deny", "Sid": "no"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed, denied]})
+        await emulator.call("put_resource_policy", **of_function, Policy=policy)
+        refused = emulator.functions.invoke_as_service(ARN, b"{}", **as_rule)
+        assert (await refusal(refused))[0] == "AccessDeniedException"
+        for wrong in ("{", "{}", json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Perhaps"}]})):
+            put_wrong = emulator.call("put_resource_policy", **of_function, Policy=wrong)
+            assert (await refusal(put_wrong))[0] == "InvalidParameterValueException"
+        await emulator.call("delete_resource_policy", **of_function)
+        assert await refusal(emulator.call("get_policy", FunctionName="f")) == missing
+        await emulator.service.stop()
+
+    asyncio.run(scenario())
+
+
 def test_versions(emulator: Lambda) -> None:
     async def scenario() -> None:
         await emulator.create("f", CODE)
@@ -296,26 +336,23 @@ def test_every_operation_is_offered_or_known_not_to_be(emulator: Lambda) -> None
     assert not_offered == NOT_OFFERED
 
 
-# Managed instances, durable executions and resource policies as documents.
+# Managed instances, durable executions, and answers that come in parts.
 NOT_OFFERED = {
     "CheckpointDurableExecution",
     "CreateCapacityProvider",
     "DeleteCapacityProvider",
     "DeleteDurableExecution",
-    "DeleteResourcePolicy",
     "GetCapacityProvider",
     "GetDurableExecution",
     "GetDurableExecutionHistory",
     "GetDurableExecutionState",
     "GetFunctionScalingConfig",
-    "GetResourcePolicy",
     "InvokeWithResponseStream",
     "ListCapacityProviders",
     "ListDurableExecutionsByFunction",
     "ListFunctionVersionsByCapacityProvider",
     "PauseDurableExecution",
     "PutFunctionScalingConfig",
-    "PutResourcePolicy",
     "ResumeDurableExecution",
     "SendDurableExecutionCallbackFailure",
     "SendDurableExecutionCallbackHeartbeat",

@@ -137,12 +137,11 @@ def test_a_stacks_tags_go_to_what_can_have_tags() -> None:
     assert types["AWS::IoT::Thing"].with_stack_tags({}, {"a": "stack"}) == {}
 
 
-# Managed instances, micro virtual machines, web functions, and policies as documents.
+# Managed instances, micro virtual machines and web functions.
 LAMBDA_NOT_OFFERED = {
     "AWS::Lambda::CapacityProvider",
     "AWS::Lambda::MicrovmImage",
     "AWS::Lambda::NetworkConnector",
-    "AWS::Lambda::ResourcePolicy",
     "AWS::Lambda::WebFunction",
     "AWS::Lambda::WebFunctionEndpoint",
     "AWS::Lambda::WebFunctionRevision",

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -218,6 +218,15 @@ class FunctionRegistry:
             "INSERT INTO lambda_permissions VALUES (?, ?, ?, ?)",
             (name, qualifier, statement["Sid"], json.dumps(statement)),
         )
+
+    def replace_statements(self, name: str, qualifier: str, statements: Sequence[dict[str, Any]]) -> None:
+        """Make these the policy; those without an id get one that no request can give."""
+        self._store.execute("DELETE FROM lambda_permissions WHERE name = ? AND qualifier = ?", (name, qualifier))
+        for number, statement in enumerate(statements):
+            self._store.execute(
+                "INSERT INTO lambda_permissions VALUES (?, ?, ?, ?)",
+                (name, qualifier, statement.get("Sid") or f"#{number}", json.dumps(statement)),
+            )
 
     def remove_statement(self, name: str, qualifier: str, statement_id: str) -> bool:
         """False if there is none."""

@@ -1,7 +1,6 @@
 """The Lambda API."""
 
 import base64
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -21,10 +20,10 @@ from stepbridge.functions.layers import LayerOperations, LayerRegistry
 from stepbridge.functions.management import ManagementOperations, ManagementSettings
 from stepbridge.functions.names import LATEST, FunctionName
 from stepbridge.functions.pagination import page
-from stepbridge.functions.permissions import new_statement
+from stepbridge.functions.policies import PolicyOperations
 from stepbridge.functions.queues import queue_url
-from stepbridge.functions.refusals import conflict, invalid, not_found, revision_differs
-from stepbridge.functions.registry import Configuration, require_function
+from stepbridge.functions.refusals import conflict, invalid, revision_differs
+from stepbridge.functions.registry import Configuration
 from stepbridge.functions.tags import TagOperations
 from stepbridge.functions.urls import FunctionUrlRegistry, UrlOperations
 from stepbridge.functions.versions import VersionOperations
@@ -42,6 +41,7 @@ class LambdaService(
     LayerOperations,
     EventSourceOperations,
     ManagementOperations,
+    PolicyOperations,
     TagOperations,
     UrlOperations,
     Service,
@@ -242,47 +242,6 @@ class LambdaService(
         answer = await self.invoke(caller, event)
         return {"Status": answer["StatusCode"]}
 
-    # Resource policies
-
-    async def add_permission(self, caller: Caller, request: Members) -> Members:
-        name = self._name(request)
-        require_function(self._registry, name)
-        qualifier = name.qualifier or ""
-        if qualifier == LATEST:
-            raise invalid("We currently do not support adding policies for $LATEST.")
-        statements = self._registry.statements(name.name, qualifier)
-        self._check_policy_revision(name, request)
-        if request["StatementId"] in statements:
-            raise conflict(
-                f"The statement id ({request['StatementId']}) provided already exists. "
-                "Please provide a new statement id, or remove the existing statement."
-            )
-        statement = new_statement(request, name.arn)
-        self._registry.add_statement(name.name, qualifier, statement)
-        await self._store.committed()
-        return {"Statement": json.dumps(statement, separators=(",", ":"))}
-
-    async def remove_permission(self, caller: Caller, request: Members) -> Members:
-        name = self._name(request)
-        require_function(self._registry, name)
-        self._check_policy_revision(name, request)
-        if not self._registry.remove_statement(name.name, name.qualifier or "", request["StatementId"]):
-            raise not_found(f"Statement {request['StatementId']} is not found in resource policy.")
-        await self._store.committed()
-        return {}
-
-    async def get_policy(self, caller: Caller, request: Members) -> Members:
-        name = self._name(request)
-        require_function(self._registry, name)
-        statements = self._registry.statements(name.name, name.qualifier or "")
-        if not statements:
-            raise not_found()
-        document = {"Version": "2012-10-17", "Id": "default", "Statement": list(statements.values())}
-        return {
-            "Policy": json.dumps(document, separators=(",", ":")),
-            "RevisionId": self._registry.policy_revision(name.name, name.qualifier or ""),
-        }
-
     # What operations share
 
     def _name(self, request: Members) -> FunctionName:
@@ -353,11 +312,6 @@ class LambdaService(
         self.functions.changed(name.name)
         self.functions.warm_up(changed["Runtime"])
         return changed
-
-    def _check_policy_revision(self, name: FunctionName, request: Members) -> None:
-        revision = self._registry.policy_revision(name.name, name.qualifier or "")
-        if request.get("RevisionId", revision) != revision:
-            raise revision_differs()
 
 
 def _check_revision(configuration: Configuration, request: Members) -> None:

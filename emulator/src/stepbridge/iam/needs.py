@@ -275,6 +275,7 @@ def _cloudwatch(name: str, members: Members, place: Place) -> Iterator[str | Non
         yield ANY if name in ("PutMetricData", "GetMetricData", "GetMetricStatistics", "ListMetrics") else None
 
 
+_LAMBDA_ARNS = ("CodeSigningConfigArn", "Resource", "ResourceArn")
 _LAMBDA_ANY = frozenset(
     {"CreateCodeSigningConfig", "GetAccountSettings", "ListCodeSigningConfigs", "ListFunctions", "ListLayers"}
 )
@@ -283,7 +284,7 @@ _LAMBDA_ANY = frozenset(
 def _lambda(name: str, members: Members, place: Place) -> Iterator[str | None]:
     function = members.get("FunctionName")
     if function is None:
-        named = members.get("CodeSigningConfigArn") or members.get("Resource")
+        named = next((members[name] for name in _LAMBDA_ARNS if name in members), None)
         yield ANY if name in _LAMBDA_ANY else named
         return
     # A name, a partial ARN, or an ARN; each perhaps with a qualifier.

@@ -20,6 +20,7 @@ def resource_types() -> Mapping[str, type[ResourceType]]:
         iot,
         lambda_,
         lambda_code_signing,
+        lambda_policies,
         lambda_urls,
         lambda_versions,
         logs,
@@ -31,7 +32,7 @@ def resource_types() -> Mapping[str, type[ResourceType]]:
     )
 
     modules = (
-        dynamodb, events, iam, iot, lambda_, lambda_code_signing, lambda_urls, lambda_versions, logs, s3, secrets, sns,
-        sqs, stepfunctions,
+        dynamodb, events, iam, iot, lambda_, lambda_code_signing, lambda_policies, lambda_urls, lambda_versions, logs,
+        s3, secrets, sns, sqs, stepfunctions,
     )  # fmt: skip
     return {resource_type.type_name: resource_type for module in modules for resource_type in module.TYPES}
