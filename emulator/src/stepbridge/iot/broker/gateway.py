@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from stepbridge.clock import Clock
 from stepbridge.iot.access import Access
-from stepbridge.iot.broker.connection import DeviceConnection
+from stepbridge.iot.broker.connection.life import Life
+from stepbridge.iot.broker.connection.stream import Stream
 from stepbridge.iot.broker.core import Core, CoreSession, Safe
 from stepbridge.iot.broker.entrance import Entrance
 from stepbridge.iot.broker.https import AnswerHttp, HttpsConnection, nothing_here
@@ -63,9 +64,9 @@ class Gateway:
         self._context = context
         self.answer_http: AnswerHttp = nothing_here
         self._guests: set[Entrance | HttpsConnection] = set()  # who has no MQTT connection
-        self._connections: set[DeviceConnection] = set()
-        self._by_client_id: dict[str, DeviceConnection] = {}
-        self._to_flush: list[DeviceConnection] = []
+        self._connections: set[Life] = set()
+        self._by_client_id: dict[str, Life] = {}
+        self._to_flush: list[Stream] = []
         self._servers: list[asyncio.Server] = []
         prepare(context)
 
@@ -124,15 +125,15 @@ class Gateway:
         self._guests.discard(guest)
         self.wheel.forget(guest)
 
-    def add(self, connection: DeviceConnection) -> None:
+    def add(self, connection: Life) -> None:
         self._connections.add(connection)
         self.wheel.watch(connection)
 
-    def remove(self, connection: DeviceConnection) -> None:
+    def remove(self, connection: Life) -> None:
         self._connections.discard(connection)
         self.wheel.forget(connection)
 
-    def take_over(self, client_id: str, connection: DeviceConnection) -> None:
+    def take_over(self, client_id: str, connection: Life) -> None:
         """The newest connection with a client id wins (MQTT-3.1.4-3)."""
         previous = self._by_client_id.get(client_id)
         if previous is not None:
@@ -140,13 +141,13 @@ class Gateway:
             previous.close(ReasonCode.SESSION_TAKEN_OVER, "DUPLICATE_CLIENTID", text)
         self._by_client_id[client_id] = connection
 
-    def forget(self, connection: DeviceConnection) -> None:
+    def forget(self, connection: Life) -> None:
         """The session of this connection is over."""
         client_id = connection.client_id
         if client_id is not None and self._by_client_id.get(client_id) is connection:
             del self._by_client_id[client_id]
 
-    def flush_later(self, connection: DeviceConnection) -> None:
+    def flush_later(self, connection: Stream) -> None:
         if not self._to_flush:
             asyncio.get_running_loop().call_soon(self._flush)
         self._to_flush.append(connection)
