@@ -447,6 +447,15 @@ def test_a_role_calls_what_takes_a_signature(
         assert iam["userId"].endswith(f":{caller}")
 
 
+def test_a_grant_to_the_account_is_none_to_its_roles(urls: Urls, function: str) -> None:
+    url = urls.url(function, public=False, AuthType="AWS_IAM")
+    urls.function("url-caller-of-the-account", urls.role("url-caller-of-the-account"), SIGNS)
+    account = {"FunctionName": function, "Principal": "123456789012"}
+    urls.functions.add_permission(**account, StatementId="url", Action=URL_ACTION, FunctionUrlAuthType="AWS_IAM")
+    urls.functions.add_permission(**account, StatementId="invoke", Action=INVOKE, InvokedViaFunctionUrl=True)
+    assert urls.invoke("url-caller-of-the-account", {"url": url})[0] == 403
+
+
 def test_the_trace_tells_of_them(urls: Urls, function: str) -> None:
     printed: Callable[[], str] = urls.emulator.log.read_text
     url = urls.url(function)

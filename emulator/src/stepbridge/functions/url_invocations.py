@@ -219,7 +219,11 @@ class UrlInvocations:
     def _policy_outcome(
         self, name: FunctionName, action: str, facts: Mapping[str, str], principal: Principal
     ) -> Outcome:
-        statements = list(self._functions.registry.statements(name.name, name.qualifier or "").values())
+        # What is granted to the account is for the policies of its roles to pass on: by itself it is no grant to one.
+        # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-accounts
+        account = {"AWS": f"arn:aws:iam::{self._settings.account}:root"}
+        kept = self._functions.registry.statements(name.name, name.qualifier or "").values()
+        statements = [statement for statement in kept if statement["Principal"] != account]
         if not statements:
             return Outcome.IMPLICIT_DENY
         document = {"Version": "2012-10-17", "Statement": statements}
