@@ -57,6 +57,7 @@ def scope(value: Any = DOCUMENT, **variables: Any) -> Scope:
         ("$.store.book[?(@.author =~ /.*ES/i)].author", ["Rees"]),
         ("$.store.book[?(@.category in ['fiction'])].author", ["Waugh", "Melville"]),
         ("$.store.book[?(@.price > $.n[2])].price", [8.95, 12.99, 8.99]),
+        ("$.n[?(@ > 1)]", []),
         ("$.store.*.color", ["red"]),
         ("$.missing[*]", []),
         ("$.missing[1:2]", []),

@@ -62,6 +62,7 @@ def planned(**fields: Any) -> tuple[Map, dict[str, Any]]:
         "States": {"I": {"Type": "Pass", "End": True}},
     }
     state = {"Type": "Map", "ItemProcessor": processor, "ItemsPath": "$.items", "End": True, **fields}
+    state = {name: value for name, value in state.items() if value is not None}
     execution = execute({"StartAt": "S", "States": {"S": state}}, {"items": [1, 2, 3], "x": "y", "n": 2})
     (command,) = [command for command in execution.commands if isinstance(command, StartMapRun)]
     definition = execution.definition.states["S"]
@@ -78,6 +79,22 @@ def inputs(**fields: Any) -> list[Any]:
 
 def test_an_item_is_a_childs_input() -> None:
     assert inputs() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"ItemsPath": "$"},
+        {"QueryLanguage": "JSONata", "Items": "{% $states.input %}", "ItemsPath": None},
+        {"QueryLanguage": "JSONata", "ItemsPath": None},
+    ],
+)
+def test_the_members_of_an_object_are_items(fields: dict[str, Any]) -> None:
+    assert planned(**fields)[1]["Items"] == [
+        {"Key": "items", "Value": [1, 2, 3]},
+        {"Key": "x", "Value": "y"},
+        {"Key": "n", "Value": 2},
+    ]
 
 
 def test_the_item_selector() -> None:

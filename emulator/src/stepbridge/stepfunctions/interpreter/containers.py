@@ -5,7 +5,7 @@ from typing import Any
 
 from stepbridge.stepfunctions.interpreter.data_flow import number, out_of_range, read_reference
 from stepbridge.stepfunctions.interpreter.failures import DATA_LIMIT_EXCEEDED, Failure
-from stepbridge.stepfunctions.interpreter.map_runs import make_plan
+from stepbridge.stepfunctions.interpreter.map_runs import make_plan, pairs
 from stepbridge.stepfunctions.interpreter.messages import Json, MapRunFinished, StartMapRun
 from stepbridge.stepfunctions.interpreter.run import Run
 from stepbridge.stepfunctions.interpreter.state import Branch, OnBranches, OnMapRun
@@ -123,25 +123,34 @@ def execute_map(run: Run, branch: Branch) -> None:
 
 
 def find_items(definition: Map, scope: Scope) -> list[Json]:
-    """The items of a Map without a reader.  Raises EvaluationError."""
+    """The items of a Map without a reader.  Raises EvaluationError.
+
+    A distributed Map takes the members of an object for items as well; an inline one that is given an object fails.
+    https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemspath.html
+    """
+    items = _given_items(definition, scope)
+    if definition.distributed and isinstance(items, dict):
+        return pairs(items)
+    if isinstance(items, list):
+        return items
+    if definition.is_jsonata:
+        raise EvaluationError(f"Map state input must be an array but was: {to_text(items)}", QUERY_EVALUATION_ERROR)
+    shown = definition.items_path.text.replace("$$", "$", 1) if definition.items_path is not None else "$"
+    raise EvaluationError(f'Reference path "{shown}" must point to array.')
+
+
+def _given_items(definition: Map, scope: Scope) -> Json:
     if definition.is_jsonata:
         if isinstance(definition.items, Expression):
-            return list(definition.items.evaluate(scope, "array"))
-        items = definition.items.evaluate(scope) if definition.items is not None else scope.input
-        if not isinstance(items, list):
-            raise EvaluationError(f"Map state input must be an array but was: {to_text(items)}", QUERY_EVALUATION_ERROR)
-        return items
+            return definition.items.evaluate(scope, "array", *(("object",) if definition.distributed else ()))
+        return definition.items.evaluate(scope) if definition.items is not None else scope.input
     path = definition.items_path
     if path is None:
-        items, shown = scope.input, "$"
-    else:
-        start = path.start(scope)
-        if start.missing is not None:
-            raise EvaluationError(f"Invalid path '{path.text}' : {start.missing}")
-        items, shown = read_reference(path, start.value), path.text.replace("$$", "$", 1)
-    if not isinstance(items, list):
-        raise EvaluationError(f'Reference path "{shown}" must point to array.')
-    return items
+        return scope.input
+    start = path.start(scope)
+    if start.missing is not None:
+        raise EvaluationError(f"Invalid path '{path.text}' : {start.missing}")
+    return read_reference(path, start.value)
 
 
 def find_tolerance(definition: Map, scope: Scope) -> tuple[int | None, float | None]:

@@ -138,10 +138,15 @@ def _json_items(config: dict[str, Json], text: str, *, lines: bool) -> list[Json
     if isinstance(pointer, str):
         value = _at_pointer(value, pointer)
     if isinstance(value, dict):
-        return [{"Key": name, "Value": member} for name, member in value.items()]
+        return pairs(value)
     if not isinstance(value, list):
         raise EvaluationError("Attempting to map over non-iterable node.", ITEM_READER_FAILED)
     return value
+
+
+def pairs(members: dict[str, Json]) -> list[Json]:
+    """The items that a distributed Map makes of an object."""
+    return [{"Key": name, "Value": value} for name, value in members.items()]
 
 
 def _at_pointer(value: Json, pointer: str) -> Json:

@@ -45,8 +45,11 @@ class Expression:
     location: str
     _compiled: Any = field(compare=False, repr=False)
 
-    def evaluate(self, scope: Scope, expected: str | None = None) -> Json:
-        """The value of the expression, of the JSON type `expected` if that is given.  Raises EvaluationError."""
+    def evaluate(self, scope: Scope, *expected: str) -> Json:
+        """The value of the expression, of one of the JSON types `expected` if any are given.
+
+        Raises EvaluationError.
+        """
         library = _library()
         try:
             result = self._compiled.evaluate(None, _bindings(scope))
@@ -66,9 +69,9 @@ class Expression:
             value = _to_json(result)
         except TypeError:
             raise self._error("returned an unexpected result type. The result is a function.") from None
-        if expected is not None and type_name(value) != expected:
+        if expected and type_name(value) not in expected:
             raise self._error(
-                f"returned an unexpected result type. Expected '{expected}', "
+                f"returned an unexpected result type. Expected '{expected[0]}', "
                 f"but was '{type_name(value)}' for value: {to_text(value)}"
             )
         return value

@@ -131,7 +131,10 @@ class Descend:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """`[?(…)]`."""
+    """`[?(…)]`, which lets through objects alone, as AWS documents of `@`.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/amazon-states-language-paths.html
+    """
 
     text: str
     condition: path_filters.Condition
@@ -139,9 +142,8 @@ class Filter:
     definite = False
 
     def select(self, value: Json, root: Json) -> Iterator[Json]:
-        candidates = value if isinstance(value, list) else [value] if isinstance(value, dict) else []
-        for candidate in candidates:
-            if self.condition(candidate, root):
+        for candidate in value if isinstance(value, list) else [value]:
+            if isinstance(candidate, dict) and self.condition(candidate, root):
                 yield candidate
 
     def __str__(self) -> str:
