@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from stepbridge.stepfunctions import language
+from stepbridge.stepfunctions.language import conditions
 from stepbridge.stepfunctions.language.definition import Map, Parallel, Task
 from stepbridge.stepfunctions.service.integrations import parameters
 
@@ -24,7 +25,17 @@ def found(definition: Any, *, express: bool = False) -> list[tuple[str, str, str
     return [(entry.code, entry.message, entry.location) for entry in diagnostics]
 
 
+OPERATORS = ", ".join((*conditions.OPERATORS, *conditions.PATH_OPERATORS, conditions.IS_PRESENT))
 PASS = {"Type": "Pass", "End": True}
+MAP = {
+    "Type": "Map",
+    "ItemProcessor": {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+        "StartAt": "I",
+        "States": {"I": PASS},
+    },
+    "End": True,
+}
 
 REFUSED: list[tuple[str, Any, list[tuple[str, str, str | None]]]] = [
     ("no terminal state", one({"Type": "Pass", "Next": "B"}, B={"Type": "Pass", "Next": "S"}),
@@ -48,12 +59,45 @@ REFUSED: list[tuple[str, Any, list[tuple[str, str, str | None]]]] = [
       ("MISSING_TRANSITION_TARGET", 'State "B" is not reachable.', "/States/S/Branches[0]/States/B")]),
     ("Next and End", one({"Type": "Pass", "Next": "S", "End": True}),
      [(SCHEMA, "There should only be one of the following fields: [Next, End]", "/States/S")]),
+    ("a reserved variable", one({**PASS, "Assign": {"states": 1}}),
+     [("RESERVED_VARIABLE_NAME", "Cannot assign to reserved variable '$states'.", "/States/S/Assign")]),
+    ("no name of a variable", one({**PASS, "Assign": {"a-b": 1}}),
+     [("INVALID_VARIABLE_NAME", "Invalid variable name 'a-b': the variable name contains invalid characters.",
+       "/States/S/Assign")]),
+    ("a long name of a state", {"StartAt": "s" * 81, "States": {"s" * 81: PASS}},
+     [("INVALID_STATE_NAME", f"Invalid State name: {'s' * 81} exceeds the 80-character limit allowed by the service",
+       f"/States/{'s' * 81}")]),
+    ("a long label", one({**MAP, "Label": "l" * 41}),
+     [("INVALID_LABEL_NAME", f"Invalid Label name: {'l' * 41} exceeds the 40-character limit allowed by the service",
+       "/States/S/Label")]),
+    ("a variable that is no path", one({"Type": "Choice", "Default": "B", "Choices": [
+        {"Variable": "a", "IsNull": True, "Next": "B"}, {"Variable": "$.a", "StringEqualsPath": "a", "Next": "B"}]},
+        B=PASS),
+     [(SCHEMA, "Value is not a Reference Path: Reference path didn't start with '$'", "/States/S/Choices[0]/Variable"),
+      (SCHEMA, "Value is not a Reference Path: Reference path didn't start with '$'",
+       "/States/S/Choices[1]/StringEqualsPath")]),
+    ("a rule of the other language", one({"Type": "Choice", "Default": "B", "Choices": [
+        {"Condition": "{% true %}", "Next": "B"}]}, B=PASS),
+     [(SCHEMA, ("The QueryLanguage is set to 'JSONPath', but field 'Condition' is only supported for the 'JSONata' "
+               "QueryLanguage"), "/States/S/Choices[0]"),
+      (SCHEMA, f"This object should have only one of the following fields: [{OPERATORS}]", "/States/S/Choices[0]")]),
+    ("an action with a capital", one({"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:s3:PutObject",
+                                      "Parameters": {}, "End": True}),
+     [(SCHEMA, ("The resource provided arn:aws:states:::aws-sdk:s3:PutObject is not recognized. The value is not a "
+               "valid resource ARN, or the resource is not available in this region."), "/States/S/Resource")]),
+    ("an inventory of a type", one({**MAP, "ItemReader": {
+        "Resource": "arn:aws:states:::s3:getObject", "Parameters": {"Bucket": "b", "Key": "k"},
+        "ReaderConfig": {"ManifestType": "S3_INVENTORY", "InputType": "CSV"}}}),
+     [(SCHEMA, "Field 'InputType' is not supported", "/States/S/ItemReader/ReaderConfig")]),
     ("neither Next nor End", one({"Type": "Pass"}),
      [(SCHEMA, "This object should have only one of the following fields: [Next, End]", "/States/S")]),
     ("a field of another type", one({"Type": "Pass", "End": True, "Catch": []}),
      [(SCHEMA, "Field 'Catch' is not supported", "/States/S")]),
     ("an unknown field", {**one(PASS), "Staets": 1}, [(SCHEMA, "Field 'Staets' is not supported", "")]),
     ("an unknown type", one({"Type": "Pss", "End": True}),
+     [(SCHEMA, ("The field 'Type' should have one of these values: "
+               "[Task, Wait, Pass, Succeed, Fail, Choice, Parallel, Map]"), "/States/S/Type")]),
+    ("a type that is no text", one({"Type": ["Pass"], "End": True}),
      [(SCHEMA, ("The field 'Type' should have one of these values: "
                "[Task, Wait, Pass, Succeed, Fail, Choice, Parallel, Map]"), "/States/S/Type")]),
     ("no resource", one({"Type": "Task", "End": True}),

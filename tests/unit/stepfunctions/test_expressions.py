@@ -174,6 +174,19 @@ def test_an_intrinsic_function_fails(call: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("argument", "field"),
+    [("$.nope", "$.nope"), ("States.Array(States.JsonToString($.nope))", "$.nope"), ("$$.Nope.Deep", "$.Nope.Deep")],
+)
+def test_an_argument_that_is_not_there_is_told_of_with_the_whole_call(argument: str, field: str) -> None:
+    call = f"States.Format('{{}}', {argument})"
+    with pytest.raises(EvaluationError) as failed:
+        intrinsics.parse(call).evaluate(scope())
+    assert failed.value.error == "States.Runtime"
+    told = f"The function '{call}' had the following error: The JsonPath argument for the field '{field}' could not be"
+    assert failed.value.cause.startswith(f"{told} found in the input '{{")
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "States.Nothing()", "States.UUID(1)", "States.Array(", "States.Format('a\\n')", "States.Format(\"a\")",

@@ -78,6 +78,8 @@ def _rule(rule: Fields, *, nested: bool) -> Condition:
 
 
 def _comparison(rule: Fields) -> Condition:
+    if _starts_no_path(rule, "Variable"):
+        return _NEVER
     variable = rule.path("Variable")
     if rule.members.get("Variable", "") is None:
         rule.error("Value must be a valid JSONPath.", "Variable")
@@ -91,6 +93,8 @@ def _comparison(rule: Fields) -> Condition:
     if variable is None:
         return _NEVER
     if name in PATH_OPERATORS:
+        if _starts_no_path(rule, name):
+            return _NEVER
         try:
             return Comparison(variable, PATH_OPERATORS[name], jsonpath.parse(operand))
         except jsonpath.PathError:
@@ -98,6 +102,14 @@ def _comparison(rule: Fields) -> Condition:
             return _NEVER
     _check_operand(rule, name, operand)
     return Comparison(variable, name, operand)
+
+
+def _starts_no_path(rule: Fields, name: str) -> bool:
+    value = rule.members.get(name)
+    if not isinstance(value, str) or value.startswith("$"):
+        return False
+    rule.error("Value is not a Reference Path: Reference path didn't start with '$'", name)
+    return True
 
 
 def _check_operand(rule: Fields, name: str, operand: Json) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from random import Random
 
 from stepbridge.stepfunctions.language import jsonpath
-from stepbridge.stepfunctions.language.evaluation import INTRINSIC_FAILURE, EvaluationError, Scope
+from stepbridge.stepfunctions.language.evaluation import INTRINSIC_FAILURE, RUNTIME, EvaluationError, Scope
 from stepbridge.stepfunctions.language.values import Json, is_number, to_text
 
 _MAXIMUM_TEXT = 10_000  # characters that Base64Encode, Base64Decode and Hash take
@@ -43,26 +43,30 @@ class Call:
     arguments: tuple["Literal | Call | jsonpath.Path", ...]
 
     def evaluate(self, scope: Scope) -> Json:
-        """The function's result.  Raises EvaluationError."""
-        values = [self._argument(argument, scope) for argument in self.arguments]
+        """The function's result.  Raises EvaluationError, which names the outermost call."""
         try:
-            return _FUNCTIONS[self.name].implementation(scope, *values)
+            return self._result(scope)
         except _ArgumentError as problem:
-            raise EvaluationError(
-                f"The function '{self.text}' had the following error: {problem}", INTRINSIC_FAILURE
-            ) from None
+            error = f"The function '{self.text}' had the following error: {problem}"
+            raise EvaluationError(error, problem.error) from None
+
+    def _result(self, scope: Scope) -> Json:
+        values = [self._argument(argument, scope) for argument in self.arguments]
+        return _FUNCTIONS[self.name].implementation(scope, *values)
 
     def _argument(self, argument: "Literal | Call | jsonpath.Path", scope: Scope) -> Json:
         if isinstance(argument, Literal):
             return argument.value
         if isinstance(argument, Call):
-            return argument.evaluate(scope)
+            return argument._result(scope)
         found = argument.lookup(scope)
         if found.missing is not None:
-            raise EvaluationError(
-                f"The function '{self.text}' had the following error: "
-                f"The JsonPath argument for the field '{argument.text}' could not be found in the input "
-                f"'{to_text(scope.input)}'"
+            # AWS tells of the context object as if it were the input.
+            field = argument.text[1:] if argument.root == "$$" else argument.text
+            raise _ArgumentError(
+                f"The JsonPath argument for the field '{field}' could not be found in the input "
+                f"'{to_text(scope.input)}'",
+                RUNTIME,
             )
         return found.value
 
@@ -77,6 +81,10 @@ class Call:
 
 class _ArgumentError(ValueError):
     """An argument is not what the function takes."""
+
+    def __init__(self, problem: str, error: str = INTRINSIC_FAILURE) -> None:
+        super().__init__(problem)
+        self.error = error
 
 
 def _need(condition: bool, message: str) -> None:

@@ -122,7 +122,7 @@ class _Reading:
         top.allow(("QueryLanguage", "StartAt", "States", "TimeoutSeconds", "Version"))
         self.language = _query_language(top, JSONPATH)
         top.choice("Version", ("1.0",), "1.0")
-        timeout = top.integer("TimeoutSeconds", None, 1, 99_999_999)
+        timeout = top.integer("TimeoutSeconds", None, 0, 99_999_999) or None  # 0 is none
         flow = self._flow(top)
         if not self.findings.diagnostics and not self.single_state:
             self._check_labels(flow, members, "", set())
@@ -148,9 +148,12 @@ class _Reading:
             if not isinstance(members, dict):
                 self.findings.add("Expected value of type Object", location)
                 continue
-            if not name or len(name) > _MAXIMUM_STATE_NAME:
+            if not name:
+                self.findings.add("Invalid State name: the name is empty", location, "INVALID_STATE_NAME")
+            elif len(name) > _MAXIMUM_STATE_NAME:
                 self.findings.add(
-                    f"State name must be between 1 and {_MAXIMUM_STATE_NAME} characters long",
+                    f"Invalid State name: {name} exceeds the {_MAXIMUM_STATE_NAME}-character limit allowed by the"
+                    " service",
                     location,
                     "INVALID_STATE_NAME",
                 )
@@ -178,7 +181,7 @@ class _Reading:
         if kind is None:
             fields.error("These fields are required: [Type]")
             return None
-        if kind not in states.PARSERS:
+        if not isinstance(kind, str) or kind not in states.PARSERS:
             fields.error(f"The field 'Type' should have one of these values: {_TYPES}", "Type")
             return None
         has_result = kind in ("Task", "Parallel", "Map")
@@ -202,7 +205,11 @@ class _Reading:
 
     def _check_express(self, fields: Fields, state: State) -> None:
         if isinstance(state, Map) and state.distributed:
-            fields.error("Express state machine does not support distributed Map state")
+            processor = next(name for name in ("ItemProcessor", "Iterator") if fields.has(name))
+            fields.error(
+                "The field 'Mode' with value 'DISTRIBUTED' is not supported inside 'EXPRESS' state machines",
+                f"{processor}/ProcessorConfig/Mode",
+            )
         if not isinstance(state, Task):
             return
         if isinstance(state.resource, Activity):

@@ -122,7 +122,7 @@ _OPTIMIZED: dict[str, dict[str, tuple[str, ...]]] = {
 _LAMBDA = re.compile(r"arn:[\w-]+:lambda:[\w-]*:[\w-]*:function:[\w-]+(:[\w$-]+)?")
 _ACTIVITY = re.compile(r"arn:[\w-]+:states:[\w-]+:[\w-]+:activity:.+")
 _INTEGRATION = re.compile(
-    r"arn:[\w-]+:states:::(?P<service>aws-sdk:[a-z0-9]+|[a-z0-9-]+):(?P<action>[A-Za-z0-9]+)(\.(?P<pattern>.+))?"
+    r"arn:[\w-]+:states:::(?P<service>aws-sdk:[a-z0-9]+|[a-z0-9-]+):(?P<action>[a-z][A-Za-z0-9]*)(\.(?P<pattern>.+))?"
 )
 
 

@@ -53,6 +53,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 _MAXIMUM_SECONDS = 99_999_999
+_MAXIMUM_VARIABLE_NAME = 80
+_MAXIMUM_LABEL = 40
 _ALL = "States.ALL"
 
 
@@ -75,10 +77,11 @@ def _assign(fields: Fields) -> Any:
     if isinstance(names, Mapping):
         for name in names:
             variable = name.removesuffix(".$") if not fields.is_jsonata else name
-            if not variable.isidentifier() or len(variable) > 80:
-                fields.error(f"The variable name '{variable}' is not valid", "Assign")
+            if not variable.isidentifier() or len(variable) > _MAXIMUM_VARIABLE_NAME:
+                problem = f"Invalid variable name '{variable}': the variable name contains invalid characters."
+                fields.error(problem, "Assign", "INVALID_VARIABLE_NAME")
             elif variable == "states":
-                fields.error("The variable name 'states' is reserved", "Assign")
+                fields.error("Cannot assign to reserved variable '$states'.", "Assign", "RESERVED_VARIABLE_NAME")
     return fields.object_template("Assign")
 
 
@@ -309,8 +312,11 @@ def _check_label(fields: Fields) -> None:
     label = fields.text("Label")
     if not isinstance(fields.members["Label"], str):
         return
-    if not label or len(label) > 40:
-        fields.error("Label cannot exceed 40 characters", "Label", "INVALID_LABEL_NAME")
+    if not label:
+        fields.error("Value cannot be empty", "Label")
+    elif len(label) > _MAXIMUM_LABEL:
+        problem = f"Invalid Label name: {label} exceeds the {_MAXIMUM_LABEL}-character limit allowed by the service"
+        fields.error(problem, "Label", "INVALID_LABEL_NAME")
     elif set(label) & _LABEL_FORBIDS or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in label):
         fields.error("Label contains invalid characters", "Label", "INVALID_LABEL_NAME")
 
@@ -332,16 +338,19 @@ def _item_reader(fields: Fields) -> ItemReader | None:
         reader.error("The field 'Resource' does not match any of the allowed values", "Resource")
     config = reader.object("ReaderConfig")
     config.allow(_READER_CONFIG)
-    if resource.endswith("getObject"):
+    manifest = config.choice("ManifestType", ("S3_INVENTORY", "ATHENA_DATA"), "ATHENA_DATA")
+    if manifest == "S3_INVENTORY":  # it says itself what its files are
+        if config.has("InputType"):
+            config.error("Field 'InputType' is not supported")
+    elif resource.endswith("getObject"):
         config.require("InputType")
     input_type = config.choice("InputType", ("CSV", "JSON", "JSONL", "PARQUET", "MANIFEST"), "JSON")
-    if config.has("InputType"):
+    if config.has("InputType") and manifest != "S3_INVENTORY":
         if input_type == "CSV" and not config.has("CSVHeaderLocation"):
             config.error("The field 'CSVHeaderLocation' is required")
         if input_type == "JSON" and config.has("CSVHeaderLocation"):
             config.error("Field 'CSVHeaderLocation' is not supported")
     config.choice("CSVDelimiter", ("COMMA", "PIPE", "SEMICOLON", "SPACE", "TAB"), "COMMA")
-    config.choice("ManifestType", ("S3_INVENTORY", "ATHENA_DATA"), "S3_INVENTORY")
     flattens = config.choice("Transformation", ("NONE", "LOAD_AND_FLATTEN"), "NONE") != "NONE"
     if flattens:
         config.require("InputType")

@@ -46,7 +46,7 @@ class MapStorage:
             content = await self._get(**parameters)
             if config.get("ManifestType") == "ATHENA_DATA":
                 return await self._read_all(map(_bucket_and_key, decompressed(content).decode().split()), config)
-            if config.get("InputType") == "MANIFEST":
+            if config.get("InputType") == "MANIFEST" or config.get("ManifestType") == "S3_INVENTORY":
                 return await self._read_inventory(json.loads(content), config)
             return Item.all(read_items(config, content), parameters["Bucket"], parameters["Key"])
         except AwsError as error:
