@@ -456,6 +456,21 @@ def test_a_grant_to_the_account_is_none_to_its_roles(urls: Urls, function: str) 
     assert urls.invoke("url-caller-of-the-account", {"url": url})[0] == 403
 
 
+def test_a_denial_in_the_functions_policy(urls: Urls, function: str) -> None:
+    """A policy put as a document may deny, also to all but somebody."""
+    urls.function("url-caller-denied", urls.role("url-caller-denied", allow([URL_ACTION, INVOKE])), SIGNS)
+    url = urls.url(function, public=False, AuthType="AWS_IAM")
+    assert urls.invoke("url-caller-denied", {"url": url})[0] == 200
+    for denied in (
+        {"Principal": {"AWS": "arn:aws:iam::123456789012:root"}},
+        {"NotPrincipal": {"AWS": "arn:aws:iam::123456789012:role/other"}},
+    ):
+        statement = {"Sid": "no", "Effect": "Deny", "Action": URL_ACTION, "Resource": ARN + function, **denied}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        urls.functions.put_resource_policy(ResourceArn=ARN + function, Policy=policy)
+        assert urls.invoke("url-caller-denied", {"url": url})[0] == 403, denied
+
+
 def test_the_trace_tells_of_them(urls: Urls, function: str) -> None:
     printed: Callable[[], str] = urls.emulator.log.read_text
     url = urls.url(function)

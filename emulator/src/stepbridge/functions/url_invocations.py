@@ -221,9 +221,9 @@ class UrlInvocations:
     ) -> Outcome:
         # What is granted to the account is for the policies of its roles to pass on: by itself it is no grant to one.
         # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-accounts
-        account = {"AWS": f"arn:aws:iam::{self._settings.account}:root"}
+        passed_on = ("Allow", {"AWS": f"arn:aws:iam::{self._settings.account}:root"})
         kept = self._functions.registry.statements(name.name, name.qualifier or "").values()
-        statements = [statement for statement in kept if statement["Principal"] != account]
+        statements = [one for one in kept if (one["Effect"], one.get("Principal")) != passed_on]
         if not statements:
             return Outcome.IMPLICIT_DENY
         document = {"Version": "2012-10-17", "Statement": statements}
