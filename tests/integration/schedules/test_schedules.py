@@ -269,6 +269,35 @@ def test_a_schedule_with_bounds(bench: Run) -> None:
     bench(scenario)
 
 
+def test_a_rule_that_is_deleted_while_the_rules_are_read(bench: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change that comes meanwhile is not lost, as it once was on a busy machine."""
+
+    async def scenario(one: Bench) -> None:
+        await one.call("events", "PutRule", Name="short-lived", ScheduleExpression="rate(5 minutes)")
+        call, asked, go_on = one.calls.call, asyncio.Event(), asyncio.Event()
+
+        async def held(service: str, operation: str, **members: Any) -> Members:
+            if operation == "ListTargetsByRule":
+                asked.set()
+                await go_on.wait()
+            return await call(service, operation, **members)
+
+        monkeypatch.setattr(one.calls, "call", held)
+        one.schedules.changed()
+        await asked.wait()
+        await call("events", "DeleteRule", Name="short-lived")
+        window = {"Mode": "OFF"}
+        wanted = {"Name": "minute", "ScheduleExpression": "rate(1 minute)", "FlexibleTimeWindow": window}
+        await call("scheduler", "CreateSchedule", Target={"Arn": MACHINE, "RoleArn": ROLE}, **wanted)
+        await asyncio.sleep(0)  # what moto's thread has told is taken up
+        go_on.set()
+        await one.schedules.settled()
+        await one.advance(60)
+        assert len(one.states.inputs) == 2
+
+    bench(scenario)
+
+
 def test_a_target_of_any_api(bench: Run) -> None:
     async def scenario(one: Bench) -> None:
         members = json.dumps({"QueueName": "made-on-time"})

@@ -4,6 +4,7 @@ The rules engine, Step Functions' integrations and CloudFormation use this; whic
 which are moto's makes no difference to them.
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -42,6 +43,7 @@ class AwsCalls:
         self._moto = moto
         self._elsewhere = elsewhere or {}
         self._clients: dict[str, Any] = {}
+        self._creating = threading.Lock()
         self.caller = Caller(settings.account, settings.region)
 
     def offers(self, service: str, operation: str) -> bool:
@@ -101,22 +103,28 @@ class AwsCalls:
         return session
 
     def _client(self, service: str) -> Any:
-        if service not in self._clients:
-            from botocore.config import Config
-
-            client = self._session.create_client(
-                service,
-                region_name=self._settings.region,
-                # The emulator's own is for the URLs in answers; it is never dialled, before-send answers.
-                endpoint_url=self._elsewhere.get(service) or self._endpoint(),
-                config=Config(
-                    retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, read_timeout=_ANSWER_SECONDS
-                ),
-            )
-            if service not in self._elsewhere:
-                client.meta.events.register("before-send", self._send)
-            self._clients[service] = client
+        # Calls come on many threads, and botocore's sessions, other than its clients, are for one at a time:
+        # https://boto3.amazonaws.com/v1/documentation/api/latest/guide/session.html#multithreading-or-multiprocessing-with-sessions
+        with self._creating:
+            if service not in self._clients:
+                self._clients[service] = self._new_client(service)
         return self._clients[service]
+
+    def _new_client(self, service: str) -> Any:
+        from botocore.config import Config
+
+        client = self._session.create_client(
+            service,
+            region_name=self._settings.region,
+            # The emulator's own is for the URLs in answers; it is never dialled, before-send answers.
+            endpoint_url=self._elsewhere.get(service) or self._endpoint(),
+            config=Config(
+                retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, read_timeout=_ANSWER_SECONDS
+            ),
+        )
+        if service not in self._elsewhere:
+            client.meta.events.register("before-send", self._send)
+        return client
 
     def _send(self, request: Any, **_: object) -> Any:
         """Answer botocore's prepared request from moto instead of from the network."""

@@ -114,6 +114,8 @@ class Schedules:
                 self._take(entries)
         finally:
             self._reading = False
+            if self._outdated:  # what failed is no reason to miss a change that came meanwhile
+                self.changed()
 
     def _take(self, entries: list[Entry]) -> None:
         now = self._clock.now()

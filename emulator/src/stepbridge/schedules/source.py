@@ -49,7 +49,12 @@ async def _rules(calls: AwsCalls, account: str) -> list[Entry]:
         text = rule.get("ScheduleExpression")
         if not text or rule.get("State", "ENABLED") == "DISABLED":
             continue
-        targets = await _all(calls, "events", "ListTargetsByRule", "Targets", Rule=rule["Name"])
+        try:
+            targets = await _all(calls, "events", "ListTargetsByRule", "Targets", Rule=rule["Name"])
+        except AwsError as error:
+            if error.code == "ResourceNotFoundException":  # deleted since
+                continue
+            raise
         try:
             expression = parse_expression(text, once=False)
         except ValueError:  # cannot be: it was refused
@@ -65,8 +70,10 @@ async def _schedules(calls: AwsCalls, account: str) -> list[Entry]:
             schedule = await calls.call(
                 "scheduler", "GetSchedule", Name=summary["Name"], GroupName=summary["GroupName"]
             )
-        except AwsError:  # deleted since
-            continue
+        except AwsError as error:
+            if error.code == "ResourceNotFoundException":  # deleted since
+                continue
+            raise
         if schedule.get("State", "ENABLED") == "DISABLED":
             continue
         zone = schedule.get("ScheduleExpressionTimezone") or "UTC"
