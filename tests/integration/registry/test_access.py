@@ -113,6 +113,16 @@ def test_decisions_name_the_statement_or_what_is_missing(run: Run) -> None:
     run(scenario)
 
 
+def test_a_mistyped_action_is_taken_and_allows_nothing(run: Run) -> None:
+    async def scenario(client: RegistryClient) -> None:
+        identifier = await device(client, policy(("Allow", "iot:Publsh", "topic/a")))
+        decision = client.access.decide(Connection(identifier, "x", "127.0.0.1"), "iot:Publish", "topic/a")
+        assert not decision.allowed
+        assert "statement 1 does not apply: its Action is iot:Publsh, is that mistyped?" in decision.reason
+
+    run(scenario)
+
+
 def test_changes_act_on_the_next_decision(run: Run) -> None:
     async def scenario(client: RegistryClient) -> None:
         principal = await device(client, policy(("Allow", "iot:Publish", "topic/a")))

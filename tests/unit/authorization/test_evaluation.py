@@ -228,6 +228,30 @@ def test_an_explanation_names_the_first_near_misses_only() -> None:
     assert "4 more statements do not apply. It would take" in text
 
 
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("iot:Publsh", "iot:Publish"),
+        (["iot:Connect", "iot:Recieve"], "iot:Receive"),
+        ("iot:GetThingSadow", "iot:GetThingShadow"),
+    ],
+)
+def test_an_explanation_names_an_action_that_may_be_mistyped(written: str | list[str], asked: str) -> None:
+    policy = parse_policy("p", document({**ALLOW, "Action": written}), IOT)  # as AWS does, which takes any action
+    request = Request(asked, f"{ARN}:topic/a")
+    wrong = written if isinstance(written, str) else written[-1]
+    text = explain([policy], request, evaluate([policy], request))
+    assert f"policy p, statement 1 does not apply: its Action is {wrong}, is that mistyped?" in text
+
+
+def test_an_action_that_is_another_one_is_not_mistyped() -> None:
+    for written in ("iot:GetRetainedMessage", "iot:UpdateThingShadow", "iot:RetainPublish", "iot:Connect"):
+        policy = parse_policy("p", document({**ALLOW, "Action": written}), IOT)
+        for asked in ("iot:ListRetainedMessages", "iot:GetThingShadow", "iot:DeleteThingShadow", "iot:Publish"):
+            request = Request(asked, f"{ARN}:topic/a")
+            assert "mistyped" not in explain([policy], request, evaluate([policy], request))
+
+
 LAMBDA = "arn:aws:lambda:us-east-1:123456789012:function:f"
 RULE = "arn:aws:iot:us-east-1:123456789012:rule/r"
 

@@ -14,6 +14,7 @@ from stepbridge.authorization.patterns import Context
 
 _NO_CONTEXT = Context({})
 _MOST_MISSES = 5  # statements that an explanation names
+_CLOSE = 0.9  # of 1: actions with a letter or two amiss; iot:GetRetainedMessage and iot:ListRetainedMessages are not
 
 
 class Outcome(Enum):
@@ -129,9 +130,9 @@ def missing_context(policies: Iterable[Policy], request: Request) -> list[str]:
 
 
 def _near_miss(statement: Statement, request: Request) -> str:
-    """Why a statement about the action does not apply; empty if it is not about the action."""
+    """Why a statement about the action does not apply; empty if it is not about the action, by no stretch."""
     if not statement.covers_action(request.action.lower()):
-        return ""
+        return _mistyped_action(statement, request.action)
     context = request.context
     if not statement.covers_resource(request.resource, context):
         unresolved = [name for template in statement.resources for name in template.unresolved(context)]
@@ -148,6 +149,20 @@ def _near_miss(statement: Statement, request: Request) -> str:
             wanted = ", ".join(template.source for template in condition.values)
             return f"its condition {condition.name} {condition.key} [{wanted}] is not fulfilled ({value})"
     return ""
+
+
+def _mistyped_action(statement: Statement, action: str) -> str:
+    """What is wrong with an action that may be meant to be `action`; empty if there is none.
+
+    AWS takes a policy whatever actions it names: people find out when it allows nothing, as with `iot:GetThingSadow` in
+    https://github.com/aws/aws-sdk-js/issues/3993.
+    """
+    from difflib import get_close_matches
+
+    written = statement.source.get("Action", [])
+    by_name = {each.lower(): each for each in ([written] if isinstance(written, str) else written)}
+    close = get_close_matches(action.lower(), by_name, n=1, cutoff=_CLOSE)
+    return f"its Action is {by_name[close[0]]}, is that mistyped?" if close else ""
 
 
 def _covers_principal(statement: Statement, principal: Principal | None) -> bool:

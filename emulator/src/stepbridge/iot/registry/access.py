@@ -162,7 +162,7 @@ class RegistryAccess(Access):
         if policies is None:
             policies = standing.by_action[action] = about(standing.policies, action)
         verdict = evaluate(policies, request)
-        return Decision(verdict.allowed, explain(policies, request, verdict))
+        return Decision(verdict.allowed, explain(standing.policies, request, verdict))
 
     def _arn(self, resource: str) -> str:
         return resource if resource == "*" else self._resource_prefix + resource
