@@ -82,3 +82,23 @@ def test_deploy_uses_nothing_of_the_users_configuration(
     again = command(stepbridge, "deploy", str(project), "--stack-name", "isolated")
     assert again.returncode == 0
     assert "is already what the template says" in again.stderr
+
+
+def test_a_parameter_keeps_its_value_until_the_template_has_it_no_more(
+    stepbridge: EmulatorProcess, project: Path
+) -> None:
+    def deploy(*options: str) -> None:
+        deployed = command(stepbridge, "deploy", str(project), "--stack-name", "parametric", *options)
+        assert deployed.returncode == 0, deployed.stderr
+
+    stacks = stepbridge.client("cloudformation")
+    parameters = "Parameters:\n  Stage: {Type: String, Default: test}\n"
+    (project / "template.yaml").write_text(TEMPLATE + parameters)
+    deploy("--parameter", "Stage=live")
+    write_code(project, "second")
+    deploy()
+    stack = stacks.describe_stacks(StackName="parametric")["Stacks"][0]
+    assert stack["Parameters"] == [{"ParameterKey": "Stage", "ParameterValue": "live"}]
+    (project / "template.yaml").write_text(TEMPLATE.replace("Name:", "Called:"))
+    deploy()
+    assert not stacks.describe_stacks(StackName="parametric")["Stacks"][0].get("Parameters")

@@ -62,7 +62,8 @@ def project(tmp_path: Path) -> Path:
 
 def test_local_references_are_uploaded_and_replaced(project: Path) -> None:
     s3 = FakeS3()
-    text = s3.objects[f"stepbridge-artifacts/{_packaged(project, _Artifacts(s3))}"].decode()
+    key, _ = _packaged(project, _Artifacts(s3))
+    text = s3.objects[f"stepbridge-artifacts/{key}"].decode()
     resources = parse_template(text).resources
     code = resources["Plain"]["Properties"]["Code"]
     machine = resources["Machine"]["Properties"]["DefinitionUri"]

@@ -8,7 +8,7 @@ import io
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,9 +100,10 @@ def deploy(
 
     try:
         artifacts = _Artifacts(emulator_client("s3", endpoint_url, region))
-        template = _packaged(template_path, artifacts)
+        key, template = _packaged(template_path, artifacts)
         deployment = _Deployment(emulator_client("cloudformation", endpoint_url, region), stack_name, on_event)
-        return deployment.run(f"{endpoint_url}/{ARTIFACT_BUCKET}/{template}", parameters)
+        declared = template.section("Parameters").keys()
+        return deployment.run(f"{endpoint_url}/{ARTIFACT_BUCKET}/{key}", declared, parameters)
     except (TemplateError, BuildError, OSError, UnicodeDecodeError) as error:
         raise DeployError(f"{template_path}: {error}") from None
     except ClientError as error:
@@ -123,8 +124,8 @@ def local_paths(template_path: Path) -> list[Path]:
     return [template_path, *((template_path.parent / local).resolve() for _, _, local, _, _ in references)]
 
 
-def _packaged(template_path: Path, artifacts: _Artifacts) -> str:
-    """Upload the template and what it refers to; the template's key."""
+def _packaged(template_path: Path, artifacts: _Artifacts) -> tuple[str, Template]:
+    """Upload the template and what it refers to; the template's key, and the template as it is written."""
     text = template_path.read_text()
     template = parse_template(text)
     location = (
@@ -142,7 +143,7 @@ def _packaged(template_path: Path, artifacts: _Artifacts) -> str:
     ]
     for start, end, written in sorted(replacements, reverse=True):
         text = text[:start] + written + text[end:]
-    return artifacts.upload(text.encode(), ".template")
+    return artifacts.upload(text.encode(), ".template"), template
 
 
 def _local_references(text: str) -> Iterator[tuple[int, int, str, str, str]]:
@@ -217,13 +218,18 @@ class _Deployment:
         self._stack_name = stack_name
         self._on_event = on_event
 
-    def run(self, template_url: str, parameters: Mapping[str, str]) -> StackResult:
+    def run(self, template_url: str, declared: Collection[str], parameters: Mapping[str, str]) -> StackResult:
+        """Bring the stack to the template at a URL, which declares some parameters.
+
+        Those that have no value in `parameters` keep the one that the stack has, as with `aws cloudformation deploy`.
+        """
         stack = self._describe()
         if stack is not None and stack["StackStatus"] in {"ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED"}:
             self._remove(stack)  # what never came to be cannot be updated
             stack = None
         new = stack is None or stack["StackStatus"] == "REVIEW_IN_PROGRESS"
-        previous = {each["ParameterKey"] for each in (stack or {}).get("Parameters", [])}
+        before = {each["ParameterKey"] for each in (stack or {}).get("Parameters", [])}
+        kept = sorted(name for name in before.intersection(declared) if name not in parameters)
         change_set = self._cloudformation.create_change_set(
             StackName=self._stack_name,
             ChangeSetName=f"stepbridge-deploy-{time.time_ns()}",
@@ -232,7 +238,7 @@ class _Deployment:
             Capabilities=_CAPABILITIES,
             Parameters=[
                 *({"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()),
-                *({"ParameterKey": name, "UsePreviousValue": True} for name in sorted(previous - set(parameters))),
+                *({"ParameterKey": name, "UsePreviousValue": True} for name in kept),
             ],
         )  # fmt: skip
         described = self._cloudformation.describe_change_set(ChangeSetName=change_set["Id"])
