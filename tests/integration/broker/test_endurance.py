@@ -133,7 +133,7 @@ def test_garbage_instead_of_tls(world: Any) -> None:
         plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
         while plain.recv(100):
             pass
-    assert "TLS" in world.told("connect-refused")
+    assert "it does not speak TLS" in world.told("connect-refused")
     with socket.create_connection(("127.0.0.1", world.port), timeout=10):
         pass
     world.told("connect-refused", "did not finish the handshake")

@@ -118,7 +118,7 @@ def test_a_mistyped_action_is_taken_and_allows_nothing(run: Run) -> None:
         identifier = await device(client, policy(("Allow", "iot:Publsh", "topic/a")))
         decision = client.access.decide(Connection(identifier, "x", "127.0.0.1"), "iot:Publish", "topic/a")
         assert not decision.allowed
-        assert "statement 1 does not apply: its Action is iot:Publsh, is that mistyped?" in decision.reason
+        assert "statement 1 does not apply: its Action is iot:Publsh (mistyped?)" in decision.reason
 
     run(scenario)
 

@@ -241,7 +241,7 @@ def test_an_explanation_names_an_action_that_may_be_mistyped(written: str | list
     request = Request(asked, f"{ARN}:topic/a")
     wrong = written if isinstance(written, str) else written[-1]
     text = explain([policy], request, evaluate([policy], request))
-    assert f"policy p, statement 1 does not apply: its Action is {wrong}, is that mistyped?" in text
+    assert f"policy p, statement 1 does not apply: its Action is {wrong} (mistyped?)" in text
 
 
 def test_an_action_that_is_another_one_is_not_mistyped() -> None:

@@ -162,7 +162,7 @@ def _mistyped_action(statement: Statement, action: str) -> str:
     written = statement.source.get("Action", [])
     by_name = {each.lower(): each for each in ([written] if isinstance(written, str) else written)}
     close = get_close_matches(action.lower(), by_name, n=1, cutoff=_CLOSE)
-    return f"its Action is {by_name[close[0]]}, is that mistyped?" if close else ""
+    return f"its Action is {by_name[close[0]]} (mistyped?)" if close else ""
 
 
 def _covers_principal(statement: Statement, principal: Principal | None) -> bool:

@@ -18,6 +18,8 @@ ALPN_HTTPS = "x-amzn-http-ca"
 ALPN_WEBSOCKET = "http/1.1"
 _OUT_OF_DATE = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 
+_NOT_TLS = ("HTTP_REQUEST", "WRONG_VERSION_NUMBER")  # what OpenSSL makes of a request and of other first bytes
+
 
 def prepare(context: ssl.SSLContext) -> None:
     """Make the server's context ask devices for a certificate, as AWS IoT Core does: TLS 1.2 and 1.3."""
@@ -47,6 +49,8 @@ def explain(error: BaseException) -> str:
         )
     if isinstance(error, TimeoutError | ConnectionError) or "handshake" in str(error).lower():
         return f"it did not finish the handshake ({error})"
+    if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
+        return "it does not speak TLS, and nothing else is spoken here"
     if isinstance(error, ssl.SSLError):
         return f"{error.reason or error}: does it trust the root CA, and does it speak TLS 1.2 or 1.3?"
     return str(error) or type(error).__name__
