@@ -21,7 +21,7 @@ from stepbridge.iam import Permissions
 from stepbridge.iam.connections import ConnectedCallers
 from stepbridge.iot.broker import Broker
 from stepbridge.iot.broker.cores import message_core
-from stepbridge.iot.certificates import CertificateAuthority
+from stepbridge.iot.certificates import GatewayAuthority
 from stepbridge.iot.data import IotDataService
 from stepbridge.iot.device_api import DeviceApi
 from stepbridge.iot.message import Message
@@ -85,7 +85,7 @@ class Emulator:
             **({"step_functions_local": self._url(self._local_port)} if self._local_port else {}),
             "mqtt_host": self.hostname,
             "mqtt_port": self._mqtt_port,
-            "root_ca": str(self.authority.root_ca_path),
+            "root_ca": str(self.authority.root.path),
             "region": self.settings.region,
             "account": self.settings.account,
         }
@@ -123,8 +123,10 @@ class Emulator:
         lambda_service = LambdaService(settings, store, clock, trace, lambda: self.url, calls, permissions)
         moto.remember(MotoJournal(store))
         moto.tell_queue_messages(lambda_service.queue_has_messages)
-        self.authority = CertificateAuthority(settings.data_dir / "ca", settings.hostnames)
-        registry = Registry(settings, store, clock, trace, self.authority, lambda: f"{self.hostname}:{self._mqtt_port}")
+        self.authority = GatewayAuthority(settings.data_dir / "ca", settings.hostnames)
+        registry = Registry(
+            settings, store, clock, trace, self.authority.devices, lambda: f"{self.hostname}:{self._mqtt_port}"
+        )
         broker = Broker(
             settings,
             store,
@@ -136,7 +138,7 @@ class Emulator:
             more_ports=(443,) if settings.port_443 else (),
         )
         registry.access.judge_signed(ConnectedCallers(permissions, lambda_service.functions.session_of))
-        broker.trust(self.authority.root_ca_pem())
+        broker.trust(self.authority.devices.pem())
         registry.access.on_trust(broker.trust)
         registry.on_event(
             lambda topic, payload: broker.publish(Message(topic, payload, qos=0, retain=False, time=clock.now()))

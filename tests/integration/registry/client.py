@@ -39,7 +39,7 @@ class RegistryClient:
             store or Store(None),
             self.clock,
             self.trace,
-            CertificateAuthority(directory / "ca"),
+            CertificateAuthority(directory / "ca").root,
             lambda: "localhost:8883",
         )
         self._dispatcher = Dispatcher()

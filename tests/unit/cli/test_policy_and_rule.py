@@ -159,7 +159,7 @@ def test_explain_with_conditions_and_several_policies(stepbridge: Stepbridge) ->
 def test_explain_with_a_certificate(stepbridge: Stepbridge) -> None:
     Path("mine.json").write_text(json.dumps(policy("iot:Publish", "topic/${iot:Certificate.Subject.CommonName}")))
     question = ["policy", "explain", "--policy", "mine.json", "--action", "iot:Publish", "--resource"]
-    Path("device.pem").write_text(CertificateAuthority(Path("ca")).issue_keys().certificate)
+    Path("device.pem").write_text(CertificateAuthority(Path("ca")).root.issue_keys().certificate)
     assert stepbridge(*question, "topic/AWS IoT Certificate", "--certificate", "device.pem").status == 0
     assert "CommonName} has no value here" in stepbridge(*question, "topic/x").stdout
     result = stepbridge(*question, "topic/x", "--certificate", "mine.json")

@@ -33,6 +33,9 @@ class Variable:
     default: str | None = None
 
 
+_NOTHING: frozenset[str] = frozenset()  # Python makes a new one each time
+
+
 class Context:
     """The condition keys of a request and their values, which are also the values of the policy variables.
 
@@ -45,7 +48,7 @@ class Context:
 
     def __init__(self, values: Mapping[str, tuple[str, ...]], opaque: Iterable[str] = ()) -> None:
         self.values = dict(values)
-        self.opaque = frozenset(opaque)
+        self.opaque = frozenset(opaque) or _NOTHING
         self._folded: dict[str, str] | None = None  # only when it is needed: there is a context for each device
 
     def get(self, key: str) -> tuple[str, ...] | None:

@@ -1,4 +1,8 @@
-"""The local certificate authority: a root of its own, the gateway's server certificate, device certificates.
+"""The local certificate authorities: a root for the gateway's server certificate, and one for devices' certificates.
+
+They are two, as on AWS: what devices trust (Amazon Root CA 1) has not signed what they are known by.  A device that
+has the issuer of its certificate among what it trusts sends it along, as OpenSSL does, and each connection of it would
+cost the gateway 4 KiB more.
 
 Everything is made at the first start and kept in one directory, private keys readable by their owner only.  Keys are
 RSA 2048, which every TLS library of a device accepts (AWS IoT's own device certificates are RSA 2048 too).
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 _PEM_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 # As AWS IoT issues them: valid until the end of 2049.
 _DEVICE_END = datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC)
+# Who signs AWS IoT's: all of it one organizational unit, as `openssl x509 -issuer` shows of any of them.
+_DEVICE_ISSUER = "Amazon Web Services O=Amazon.com Inc. L=Seattle ST=Washington C=US"
 # Apple's TLS refuses server certificates that are valid for more than 825 days.
 _SERVER_DAYS = 365
 _SERVER_RENEWAL_DAYS = 30
@@ -46,36 +52,45 @@ class IssuedKeys:
     private_key: str
 
 
-class CertificateAuthority:
-    """The authority that signs for one emulator.
+class Issuer:
+    """A certificate that signs others, and its key, in two files."""
 
-    `directory` holds its files; `hosts` are names and addresses, beside `localhost`, `127.0.0.1`, `::1` and the
-    machine's name, that clients may use to reach the gateway.
-    """
+    def __init__(self, certificate: Path, key: Path) -> None:
+        self.path = certificate
+        self._key_path = key
 
-    def __init__(self, directory: Path, hosts: Sequence[str] = ()) -> None:
-        self._directory = directory
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.root_ca_path = directory / "root-ca.pem"
-        self._root_key_path = directory / "root-ca.key"
-        self._server_path = directory / "server.pem"
-        self._server_key_path = directory / "server.key"
-        self._server_facts_path = directory / "server.json"
-        names = ["localhost", "127.0.0.1", "::1", socket.gethostname(), *hosts]
-        self._hosts = list(dict.fromkeys(name for name in names if name))
-        if not (self.root_ca_path.exists() and self._root_key_path.exists()):
-            self._make_root()
-            self._make_server()
-        elif not self._server_is_current():
-            self._make_server()
+    @property
+    def exists(self) -> bool:
+        return self.path.exists() and self._key_path.exists()
 
-    def server_ssl_files(self) -> tuple[Path, Path]:
-        """The server certificate and its private key, for SSLContext.load_cert_chain."""
-        return self._server_path, self._server_key_path
+    def pem(self) -> str:
+        """The issuer's own certificate."""
+        return self.path.read_text()
 
-    def root_ca_pem(self) -> str:
-        """The root certificate, which clients trust."""
-        return self.root_ca_path.read_text()
+    def make(self, name: "x509.Name") -> None:
+        """Make a new key, and a certificate for it that it signs itself."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import rsa
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(_now() - _CLOCK_SKEW)
+            .not_valid_after(_DEVICE_END)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_key_usage(signs_certificates=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        _write(self._key_path, pem, private=True)
+        _write(self.path, certificate.public_bytes(Encoding.PEM))
 
     def issue_keys(self) -> IssuedKeys:
         """A new key pair and the device certificate for it, as CreateKeysAndCertificate gives."""
@@ -114,56 +129,67 @@ class CertificateAuthority:
         return self._issue_device(request.subject, public_key)
 
     def _issue_device(self, subject: "x509.Name", public_key: "CertificatePublicKeyTypes") -> str:
-        from cryptography import x509
+        return self.sign(subject, public_key, _DEVICE_END, [(_key_usage(signs_certificates=False), True)])
 
-        usage = x509.KeyUsage(
-            digital_signature=True,
-            content_commitment=False,
-            key_encipherment=False,
-            data_encipherment=False,
-            key_agreement=False,
-            key_cert_sign=False,
-            crl_sign=False,
-            encipher_only=False,
-            decipher_only=False,
-        )
-        return self._sign(subject, public_key, _DEVICE_END, [(usage, True)])
-
-    def _make_root(self) -> None:
+    def sign(
+        self,
+        subject: "x509.Name",
+        public_key: "CertificatePublicKeyTypes",
+        end: datetime,
+        extensions: "Sequence[tuple[x509.ExtensionType, bool]]",
+    ) -> str:
+        """A certificate (PEM) for `public_key`, valid until `end`, with `extensions` and whether each is critical."""
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.asymmetric import rsa
-        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+        from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        name = _name("stepbridge local root CA", organization="stepbridge")
-        usage = x509.KeyUsage(
-            digital_signature=True,
-            content_commitment=False,
-            key_encipherment=False,
-            data_encipherment=False,
-            key_agreement=False,
-            key_cert_sign=True,
-            crl_sign=True,
-            encipher_only=False,
-            decipher_only=False,
-        )
-        certificate = (
+        issuer = x509.load_pem_x509_certificate(self.path.read_bytes())
+        issuer_key = load_pem_private_key(self._key_path.read_bytes(), password=None)
+        assert isinstance(issuer_key, rsa.RSAPrivateKey)  # noqa: S101 - this class wrote it
+        identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        builder = (
             x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
+            .subject_name(subject)
+            .issuer_name(issuer.subject)
+            .public_key(public_key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(_now() - _CLOCK_SKEW)
-            .not_valid_after(_DEVICE_END)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(usage, critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .sign(key, hashes.SHA256())
+            .not_valid_after(end)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
         )
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        _write(self._root_key_path, pem, private=True)
-        _write(self.root_ca_path, certificate.public_bytes(Encoding.PEM))
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical=critical)
+        return builder.sign(issuer_key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+class CertificateAuthority:
+    """The root of one server, and the server's certificate, which names it.
+
+    `directory` holds its files; `hosts` are names and addresses, beside `localhost`, `127.0.0.1`, `::1` and the
+    machine's name, that clients may use to reach the server.
+    """
+
+    def __init__(self, directory: Path, hosts: Sequence[str] = ()) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.root = Issuer(directory / "root-ca.pem", directory / "root-ca.key")
+        self._server_path = directory / "server.pem"
+        self._server_key_path = directory / "server.key"
+        self._server_facts_path = directory / "server.json"
+        names = ["localhost", "127.0.0.1", "::1", socket.gethostname(), *hosts]
+        self._hosts = list(dict.fromkeys(name for name in names if name))
+        if not self.root.exists:
+            self.root.make(_name("stepbridge local root CA", organization="stepbridge"))
+            self._make_server()
+        elif not self._server_is_current():
+            self._make_server()
+
+    def server_ssl_files(self) -> tuple[Path, Path]:
+        """The server certificate and its private key, for SSLContext.load_cert_chain."""
+        return self._server_path, self._server_key_path
 
     def _make_server(self) -> None:
         from cryptography import x509
@@ -172,7 +198,7 @@ class CertificateAuthority:
 
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         end = _now() + timedelta(days=_SERVER_DAYS)
-        certificate = self._sign(
+        certificate = self.root.sign(
             _name("localhost", organization="stepbridge"),
             key.public_key(),
             end,
@@ -196,37 +222,20 @@ class CertificateAuthority:
         soon = (_now() + timedelta(days=_SERVER_RENEWAL_DAYS)).timestamp()
         return set(self._hosts) <= set(facts["hosts"]) and facts["not_after"] > soon
 
-    def _sign(
-        self,
-        subject: "x509.Name",
-        public_key: "CertificatePublicKeyTypes",
-        end: datetime,
-        extensions: "Sequence[tuple[x509.ExtensionType, bool]]",
-    ) -> str:
-        from cryptography import x509
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import rsa
-        from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-        root = x509.load_pem_x509_certificate(self.root_ca_path.read_bytes())
-        root_key = load_pem_private_key(self._root_key_path.read_bytes(), password=None)
-        assert isinstance(root_key, rsa.RSAPrivateKey)  # noqa: S101 - this class wrote it
-        identifier = root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(root.subject)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(_now() - _CLOCK_SKEW)
-            .not_valid_after(end)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
-        )
-        for extension, critical in extensions:
-            builder = builder.add_extension(extension, critical=critical)
-        return builder.sign(root_key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+class GatewayAuthority(CertificateAuthority):
+    """The root of the device gateway, and beside it the issuer of `devices`' certificates.
+
+    In a directory of before there were two, the root goes on signing for devices.
+    """
+
+    def __init__(self, directory: Path, hosts: Sequence[str] = ()) -> None:
+        devices = Issuer(directory / "device-ca.pem", directory / "device-ca.key")
+        root_has_signed = (directory / "root-ca.pem").exists() and not devices.exists
+        super().__init__(directory, hosts)
+        if not (root_has_signed or devices.exists):
+            devices.make(_unit(_DEVICE_ISSUER))
+        self.devices = self.root if root_has_signed else devices
 
 
 def certificate_der(pem: str) -> bytes:
@@ -264,6 +273,29 @@ def _name(common_name: str, organization: str | None = None) -> "x509.Name":
 
     attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)] if organization else []
     return x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _unit(name: str) -> "x509.Name":
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    return x509.Name([x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, name)])
+
+
+def _key_usage(*, signs_certificates: bool) -> "x509.KeyUsage":
+    from cryptography import x509
+
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _general_name(host: str) -> "x509.GeneralName":

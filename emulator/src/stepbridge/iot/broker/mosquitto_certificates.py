@@ -28,7 +28,7 @@ def make_broker_certificates(server: Path, client: Path, hosts: Sequence[str], *
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder)
         authority = CertificateAuthority(made, hosts)
-        keys = authority.issue_keys()
+        keys = authority.root.issue_keys()
         (made / "client.pem").write_text(keys.certificate)
         (made / "client.key").write_text(keys.private_key)
         for to, names in ((server, _SERVER_FILES), (client, _CLIENT_FILES)):

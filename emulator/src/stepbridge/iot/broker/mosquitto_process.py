@@ -75,9 +75,9 @@ class MosquittoProcess:
         self._supervisor: asyncio.Task[None] | None = None
         self._certificate, self._key = directory / "client.pem", directory / "client.key"
         if not (self._certificate.exists() and self._key.exists()):
-            self._write_client(self._authority.issue_keys())
+            self._write_client(self._authority.root.issue_keys())
         self._port = _free_port()
-        context = client_context(self._authority.root_ca_path, self._certificate, self._key)
+        context = client_context(self._authority.root.path, self._certificate, self._key)
         self.endpoint = Endpoint("127.0.0.1", self._port, context)
 
     @property

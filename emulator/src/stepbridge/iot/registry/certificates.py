@@ -7,7 +7,7 @@ import asyncio
 
 from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members
-from stepbridge.iot.certificates import CertificateAuthority, certificate_der, certificate_id
+from stepbridge.iot.certificates import Issuer, certificate_der, certificate_id
 from stepbridge.iot.registry.certificate_facts import (
     ParsedCertificate,
     facts_to_json,
@@ -25,13 +25,13 @@ _SETTABLE = frozenset({"ACTIVE", "INACTIVE", "REVOKED"})
 class CertificateService(RegistryService):
     """CreateKeysAndCertificate, RegisterCertificate, … DeleteCertificate."""
 
-    def __init__(self, core: RegistryCore, authority: CertificateAuthority) -> None:
+    def __init__(self, core: RegistryCore, issuer: Issuer) -> None:
         super().__init__(core)
-        self._authority = authority
+        self._issuer = issuer
 
     async def create_keys_and_certificate(self, caller: Caller, request: Members) -> Members:
         """A new key pair and its certificate."""
-        keys = await asyncio.to_thread(self._authority.issue_keys)  # making an RSA key takes tens of milliseconds
+        keys = await asyncio.to_thread(self._issuer.issue_keys)  # making an RSA key takes tens of milliseconds
         certificate, arn = await self._store_own(keys.certificate, active=request.get("setAsActive", False))
         return {
             "certificateArn": arn,
@@ -43,7 +43,7 @@ class CertificateService(RegistryService):
     async def create_certificate_from_csr(self, caller: Caller, request: Members) -> Members:
         """Raises InvalidRequestException."""
         try:
-            pem = await asyncio.to_thread(self._authority.issue_for_request, request["certificateSigningRequest"])
+            pem = await asyncio.to_thread(self._issuer.issue_for_request, request["certificateSigningRequest"])
         except ValueError as error:
             raise invalid(str(error)) from None
         certificate, arn = await self._store_own(pem, active=request.get("setAsActive", False))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from stepbridge.api.service import Service
 from stepbridge.clock import Clock
-from stepbridge.iot.certificates import CertificateAuthority
+from stepbridge.iot.certificates import Issuer
 from stepbridge.iot.registry.access import RegistryAccess
 from stepbridge.iot.registry.attachments import AttachmentService
 from stepbridge.iot.registry.authorities import AuthorityService
@@ -40,12 +40,12 @@ class Registry:
         store: Store,
         clock: Clock,
         trace: Trace,
-        authority: CertificateAuthority,
+        issuer: Issuer,
         endpoint: Callable[[], str],
     ) -> None:
         core = RegistryCore(settings, store, clock, trace)
         things, groups, policies = ThingService(core), ThingGroupService(core), PolicyService(core)
-        certificates, attachments = CertificateService(core, authority), AttachmentService(core)
+        certificates, attachments = CertificateService(core, issuer), AttachmentService(core)
         self._provisioning = ProvisioningService(core, things, groups, certificates, policies, attachments)
         self.access = RegistryAccess(core, self._provisioning)
         self.services: list[Service] = [
