@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.integration.cloudformation.bench import ACCOUNT, Bench, Run, queue, template
@@ -357,6 +358,47 @@ def test_an_operation_that_was_cut_off_is_taken_up(tmp_path: Path) -> None:
 
     asyncio.run(before())
     asyncio.run(after())
+
+
+@pytest.mark.parametrize(
+    ("operation", "options", "end"),
+    [
+        ("create_stack", {"OnFailure": "DELETE"}, "DELETE_COMPLETE"),
+        ("create_stack", {"OnFailure": "DO_NOTHING"}, "CREATE_FAILED"),
+        ("create_stack", {}, "ROLLBACK_COMPLETE"),
+        ("update_stack", {"DisableRollback": True}, "UPDATE_FAILED"),
+        ("update_stack", {}, "UPDATE_ROLLBACK_COMPLETE"),
+    ],
+)
+def test_what_was_asked_of_an_operation_is_known_after_a_restart(
+    tmp_path: Path, operation: str, options: dict[str, Any], end: str
+) -> None:
+    broken = {"A": queue(), "Bad": FAILING | {"DependsOn": "A"}}
+
+    async def before() -> str:
+        store = Store(tmp_path / "db.sqlite")
+        one = Bench(store, tmp_path)
+        if operation == "update_stack":
+            await one.create("asked", {"First": queue()})
+        reached = asyncio.Event()
+        one.trace.listen(lambda hop: reached.set() if "CREATE_COMPLETE AWS::SQS::Queue A" in hop.text else None)
+        request = asyncio.create_task(one.call(operation, StackName="asked", TemplateBody=template(broken), **options))
+        await reached.wait()  # Bad is still to be tried
+        await one.service.stop()
+        stack_id: str = (await request)["StackId"]
+        store.close()
+        return stack_id
+
+    async def after(stack_id: str) -> None:
+        store = Store(tmp_path / "db.sqlite")
+        one = Bench(store, tmp_path)
+        await one.service.start()
+        assert await one.status(stack_id) == end
+        await one.call("delete_stack", StackName="asked")
+        await one.service.settled()
+        store.close()
+
+    asyncio.run(after(asyncio.run(before())))
 
 
 def test_dynamic_references_are_looked_up_but_not_recorded(bench: Run) -> None:

@@ -1,8 +1,8 @@
 """The operations under way: how one begins, and how it goes on after a restart.
 
 An operation is a task of its own, and what it has done is recorded step by step.  The status of its stack says which
-one it is; together with the template and parameters that the stack is on its way to, and with what an update would
-come back to (`previous`), that is all it takes to begin it again in another process.
+one it is; together with what was asked of it (`asked`), the template and parameters that the stack is on its way to,
+and what an update would come back to (`previous`), that is all it takes to begin it again in another process.
 """
 
 import asyncio
@@ -45,7 +45,9 @@ class OperationRunner:
     async def create(self, stack: Members, blueprint: Blueprint, request: Members, on_failure: str) -> None:
         """Begin to create a stack.  `on_failure` is ROLLBACK, DELETE or DO_NOTHING."""
         _set_target(stack, blueprint, request)
-        await self.begin(stack, "CREATE_IN_PROGRESS", lambda run: run.create(blueprint, on_failure))
+        await self.begin(
+            stack, "CREATE_IN_PROGRESS", lambda run: run.create(blueprint, on_failure), on_failure=on_failure
+        )
 
     async def update(self, stack: Members, blueprint: Blueprint, request: Members, *, roll_back: bool) -> None:
         """Begin to update a stack; `roll_back` is what to do if it fails."""
@@ -55,13 +57,21 @@ class OperationRunner:
         stack["previous"] = previous
         _set_target(stack, blueprint, request)
         stack["LastUpdatedTime"] = self._means.clock.now()
-        await self.begin(stack, "UPDATE_IN_PROGRESS", lambda run: run.update(blueprint, previous, roll_back=roll_back))
+        await self.begin(
+            stack,
+            "UPDATE_IN_PROGRESS",
+            lambda run: run.update(blueprint, previous, roll_back=roll_back),
+            roll_back=roll_back,
+        )
 
-    async def begin(self, stack: Members, status: str, work: Work) -> None:
+    async def begin(self, stack: Members, status: str, work: Work, **asked: Any) -> None:
         """Begin an operation by the status that its stack has meanwhile.
 
-        Returns when it is recorded, so that it will be carried out, and is over or has been given some time for that.
+        `asked` is what `work` knows and a restart must not forget: `on_failure` of a creation, `roll_back` of an
+        update, `retained` of a deletion, `skipped` of a rollback.  Returns when it is recorded, so that it will be
+        carried out, and is over or has been given some time for that.
         """
+        stack["asked"] = asked
         self.enter(stack, status)
         operation = self._run(stack, work)
         await self._records.committed()
@@ -108,17 +118,17 @@ class OperationRunner:
 
     async def _work(self, stack: Members, status: str) -> Work:
         """What a stack in this status is about.  Raises AwsError."""
+        asked = stack.get("asked", {})
         if status.startswith("DELETE"):
-            return lambda run: run.delete([])
+            return lambda run: run.delete(asked.get("retained", []))
         if status.startswith("ROLLBACK"):
             return lambda run: run.roll_back_creation()
         if status.startswith("UPDATE_ROLLBACK"):
-            return lambda run: run.roll_back_update(stack["previous"])
+            return lambda run: run.roll_back_update(stack["previous"], asked.get("skipped", []))
         blueprint = await self._requests.again(stack)
         if status.startswith("CREATE"):
-            on_failure = "DO_NOTHING" if stack["DisableRollback"] else "ROLLBACK"
-            return lambda run: run.create(blueprint, on_failure)
-        return lambda run: run.update(blueprint, stack["previous"], roll_back=True)
+            return lambda run: run.create(blueprint, asked.get("on_failure", "ROLLBACK"))
+        return lambda run: run.update(blueprint, stack["previous"], roll_back=asked.get("roll_back", True))
 
     def _operation(self, stack: Members) -> Operation:
         settings = self._settings

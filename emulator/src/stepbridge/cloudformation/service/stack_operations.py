@@ -58,14 +58,17 @@ class StackOperations(Core):
                 "the DELETE_FAILED state."
             )
         self._records.delete_change_sets(each["ChangeSetId"] for each in self._records.change_sets(stack["StackId"]))
-        await self._runner.begin(stack, "DELETE_IN_PROGRESS", lambda run: run.delete(retained))
+        await self._runner.begin(stack, "DELETE_IN_PROGRESS", lambda run: run.delete(retained), retained=retained)
         return {}
 
     async def continue_update_rollback(self, caller: Caller, request: Members) -> Members:
         stack = self._in_state(request["StackName"], "UPDATE_ROLLBACK_FAILED")
         skipped = request.get("ResourcesToSkip", [])
         await self._runner.begin(
-            stack, "UPDATE_ROLLBACK_IN_PROGRESS", lambda run: run.roll_back_update(stack["previous"], skipped)
+            stack,
+            "UPDATE_ROLLBACK_IN_PROGRESS",
+            lambda run: run.roll_back_update(stack["previous"], skipped),
+            skipped=skipped,
         )
         return {}
 
