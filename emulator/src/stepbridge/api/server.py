@@ -5,9 +5,52 @@ import contextlib
 import errno
 import socket
 from collections.abc import Iterator
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+class _WholeResponses:
+    """A transport on which the head of a response goes out with the body.
+
+    uvicorn writes them one after the other, each by a system call that wakes the client: for answers as small as
+    those of AWS that is much of what they cost.  What is written waits for the next write, or the end of this turn of
+    the event loop.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = None
+        self._call_soon = asyncio.get_running_loop().call_soon
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write, or keep what may be a head."""
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._transport.write(head + data)
+        else:
+            self._head = data
+            self._call_soon(self._flush)
+
+    def close(self) -> None:
+        """Close when all has been written."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._transport.write(head)
+
+
+class _Protocol(HttpToolsProtocol):
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(cast(asyncio.Transport, _WholeResponses(transport)))
 
 
 class _Server(uvicorn.Server):
@@ -32,7 +75,7 @@ class HttpServer:
             application,
             interface="asgi3",
             loop="none",
-            http="httptools",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -1,13 +1,14 @@
 """The hops of a running emulator on the terminal of `stepbridge up`, without holding it up.
 
-Drawing a line takes many times longer than what it tells of.  So a thread of its own draws, and of each kind of hop
-only the first ones of a second are drawn; a line then says how many more there were.  A flood of one kind hides no
-other.
+Drawing a line takes many times longer than what it tells of.  So a thread of its own draws, some lines at a time as
+each change of threads costs too, and of each kind of hop only the first ones of a second are drawn; a line then says
+how many more there were.  A flood of one kind hides no other.
 """
 
 import contextlib
 import queue
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from stepbridge.cli.display import Display
 
 LINES_PER_SECOND = 20  # of each kind of hop
+_PAUSE = 0.05  # seconds in which lines gather: shorter than anybody notices
 # A terminal that stands still (Ctrl-S) must not make the emulator grow without bound.
 _MAX_LINES_WAITING = 10_000
 
@@ -35,6 +37,8 @@ def shown_live(display: "Display", trace: Trace, clock: Clock) -> Iterator[None]
                     display.hop(line)
                 else:
                     display.line(line, style="bright_black")
+                if lines.empty():
+                    time.sleep(_PAUSE)  # and nobody has to wake this thread for what comes meanwhile
 
     writer = threading.Thread(target=write, daemon=True)
     writer.start()

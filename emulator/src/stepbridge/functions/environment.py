@@ -518,8 +518,13 @@ _PEAK = re.compile(rb"VmHWM:\s+(\d+) kB")
 def _peak_memory(process: int | None) -> int:
     """Megabytes the process has had in memory at most; 0 where the system does not tell."""
     try:
-        with open(f"/proc/{process}/status", "rb") as status:
-            match = _PEAK.search(status.read())
+        status = os.open(f"/proc/{process}/status", os.O_RDONLY)
     except OSError:
         return 0
+    try:
+        match = _PEAK.search(os.read(status, 4096))
+    except OSError:
+        return 0
+    finally:
+        os.close(status)
     return -(-int(match[1]) // 1024) if match else 0

@@ -98,6 +98,7 @@ class ForkServer:
         process = os.fork()
         if process == 0:
             os.setsid()
+            give_way()
             die_with_parent(parent)
             os.dup2(output, 1)
             os.dup2(output, 2)
@@ -134,6 +135,15 @@ class ForkServer:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process, signal.SIGKILL)
         os._exit(0)
+
+
+def give_way() -> None:
+    """Let this process, when there is work for it, not push the one aside that gave it the work: sched(7).
+
+    The emulator has others to serve before it can wait for what this one answers.
+    """
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def give_own_tmp(private: str, needed: Iterable[str], written: Iterable[str]) -> bool:
