@@ -187,6 +187,7 @@ class Emulator:
             permissions,
             lambda_service.functions.session_of,
             stacks.responses.take,
+            lambda_service.functions.settle_logs,
             lambda_service.functions.code.archive,
             UrlInvocations(
                 settings,

@@ -5,7 +5,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class Api:
 
     `session_of` knows the access keys that were given to roles; what they sign is authorised by `permissions`.
     `take_response` gets the answers of custom resources: the secret of the URL, the body; it says whether one waits.
+    `settle_logs` returns when what functions have written until now is in their logs.
     `package` finds the archives that Lambda gives the locations of, by their names.  `urls` answers function URLs.
     """
 
@@ -64,6 +65,7 @@ class Api:
         permissions: Permissions,
         session_of: Callable[[str], RoleSession | None],
         take_response: Callable[[str, bytes], bool],
+        settle_logs: Callable[[], Awaitable[None]],
         package: Callable[[str], Path | None],
         urls: UrlInvocations,
     ) -> None:
@@ -76,6 +78,7 @@ class Api:
         self._permissions = permissions
         self._session_of = session_of
         self._take_response = take_response
+        self._settle_logs = settle_logs
         self._find_package = package
         self._urls = FunctionUrlPages(urls, settings.region)
         self._streams = TraceStreams(trace)
@@ -191,6 +194,8 @@ class Api:
         return None
 
     async def _foreign(self, request: HttpRequest, credential: re.Match[str] | None, request_id: str) -> HttpResponse:
+        if credential is not None and credential[3] == "logs":
+            await self._settle_logs()
         session = self._session_of(credential[1]) if credential is not None else None
         if session is not None and credential is not None:
             named = named_operation(service_of_signing_name(credential[3]), request)

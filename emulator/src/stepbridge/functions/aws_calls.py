@@ -1,6 +1,7 @@
 """How Lambda calls the other services of the emulator, the way it calls AWS's on AWS: in a function's role."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 from botocore.model import OperationModel
@@ -50,6 +51,7 @@ class RoleCalls:
         await self._permissions.require(session, operation_model(service, operation), members)
 
 
+@lru_cache(maxsize=1024)
 def function_session(role: str, function_arn: str) -> RoleSession:
     """A function in its role, as its calls and those that Lambda makes for it are seen by other services."""
     unqualified = ":".join(function_arn.split(":")[:7])

@@ -214,6 +214,10 @@ class Functions:
         """The function, in its role, whose environment was given `access_key`."""
         return self._sessions.get(access_key)
 
+    async def settle_logs(self) -> None:
+        """Return when what functions have written until now is in their logs."""
+        await self._logs.flush()
+
     def location(self, sha256: str) -> str:
         """The URL of a kept package's zip file."""
         return f"{self._endpoint()}/_stepbridge/packages/{self.code.name(sha256)}.zip"

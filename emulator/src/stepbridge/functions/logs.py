@@ -1,6 +1,7 @@
 """What functions write, on its way to CloudWatch Logs.
 
-Lines are collected and sent once a second, in the background: no invocation waits for its log.
+Lines are collected and sent every few seconds, in the background: no invocation waits for its log.  Who reads logs gets
+all there are, as they are sent before.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from stepbridge.functions.aws_calls import RoleCalls
 from stepbridge.iam import RoleSession
 from stepbridge.trace import Trace
 
-_DELAY = 1.0  # seconds
+_DELAY = 5.0  # seconds: CloudWatch Logs takes much longer over a call than the emulator over an invocation
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
 _MAX_EVENTS = 10_000
 _MAX_BYTES = 1_048_576
@@ -49,33 +50,34 @@ class LogShipper:
         self._pending.setdefault((group, stream), []).append((int(self._clock.now() * 1000), line))
         self._count += 1
         if self._timer is None and self._sending is None:
-            self._timer = self._clock.call_at(self._clock.now() + _DELAY, self._start)
+            self._wait()
 
     async def flush(self) -> None:
         """Return when all that was written until now is sent."""
+        if self._sending is not None:
+            await asyncio.wait([self._sending])
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        while self._pending or self._sending is not None:
-            if self._sending is None:
-                self._start()
-            if self._sending is not None:
-                await asyncio.wait([self._sending])
+            self._start()
+        if self._sending is not None:
+            await asyncio.wait([self._sending])
+
+    def _wait(self) -> None:
+        self._timer = self._clock.call_at(self._clock.now() + _DELAY, self._start)
 
     def _start(self) -> None:
         self._timer = None
         self._sending = asyncio.get_running_loop().create_task(self._send_all())
 
     async def _send_all(self) -> None:
+        pending, self._pending, self._count = self._pending, {}, 0
         try:
-            while self._pending:
-                pending, self._pending, self._count = self._pending, {}, 0
-                for (group, stream), events in pending.items():
-                    await self._send(group, stream, events)
-                if self._pending:
-                    await self._clock.sleep(_DELAY)
+            for (group, stream), events in pending.items():
+                await self._send(group, stream, events)
         finally:
             self._sending = None
+            if self._pending:
+                self._wait()
 
     async def _send(self, group: str, stream: str, events: list[tuple[int, str]]) -> None:
         # A log is a convenience: what CloudWatch Logs refuses must not disturb the function.
