@@ -64,15 +64,21 @@ def _value(shape: Shape, value: Any, path: str) -> Iterator[str]:
     kind = shape.type_name
     if kind in ("integer", "long", "float", "double"):
         yield from _range(shape, value, path)
-    elif kind in ("string", "blob"):
+    elif kind == "blob":
         yield from _length(shape, value, path)
-    if kind == "string":
+    elif kind == "string" and _is_limited(shape):
+        yield from _length(shape, value, path)
         allowed = getattr(shape, "enum", None)
         if allowed and value not in allowed:
             yield _violation(shape, value, path, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
         pattern = shape.metadata.get("pattern")
         if pattern and not _pattern(pattern).search(value):
             yield _violation(shape, value, path, f"Member must satisfy regular expression pattern: {pattern}")
+
+
+@cache
+def _is_limited(shape: Shape) -> bool:
+    return bool(getattr(shape, "enum", None)) or not shape.metadata.keys().isdisjoint(("min", "max", "pattern"))
 
 
 @cache

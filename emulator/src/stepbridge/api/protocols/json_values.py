@@ -9,6 +9,7 @@ import binascii
 import json
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
@@ -33,6 +34,20 @@ _EXPECTED_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 }
 
 
+# Kinds of values that are in JSON what they are in Python, and what that is.
+_PLAIN: dict[str, type] = {
+    "string": str,
+    "character": str,
+    "boolean": bool,
+    "integer": int,
+    "long": int,
+    "float": float,
+    "double": float,
+}
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
 def load_body(body: bytes) -> dict[str, Any]:
     """The JSON object in a request's body (an empty body is an empty object)."""
     if not body:
@@ -50,6 +65,14 @@ def wire_name(name: str, shape: Shape) -> str:
     """The name of a structure's member on the wire."""
     wire: str = shape.serialization.get("name", name)
     return wire
+
+
+@cache
+def _members(shape: StructureShape) -> dict[str, tuple[str, Shape, type | None]]:
+    """The members of a structure: what each is called on the wire, its shape, and its type if that is plain."""
+    return {
+        name: (wire_name(name, member), member, _PLAIN.get(member.type_name)) for name, member in shape.members.items()
+    }
 
 
 def parse_value(shape: Shape, value: Any, path: str) -> Any:
@@ -82,9 +105,11 @@ def parse_value(shape: Shape, value: Any, path: str) -> Any:
 def parse_structure(shape: StructureShape, value: dict[str, Any], path: str) -> dict[str, Any]:
     """The members of `value` that the shape knows; others are ignored, as AWS ignores them."""
     members: dict[str, Any] = {}
-    for name, member in shape.members.items():
-        found = value.get(wire_name(name, member))
-        if found is not None:
+    for name, (wire, member, plain) in _members(shape).items():
+        found = value.get(wire)
+        if type(found) is plain:
+            members[name] = found
+        elif found is not None:
             members[name] = parse_value(member, found, f"{path}.{name}" if path else name)
     return members
 
@@ -137,18 +162,20 @@ def write_value(shape: Shape, value: Any) -> Any:
 def write_structure(shape: StructureShape, value: dict[str, Any], *, skip_located: bool = False) -> dict[str, Any]:
     """The members of a structure; with `skip_located` only those that belong in the body."""
     written: dict[str, Any] = {}
-    members = shape.members
+    members = _members(shape)
     for name, item in value.items():  # an answer has few of the members of a large shape
-        member = members.get(name)
-        if item is None or member is None or (skip_located and member.serialization.get("location")):
+        if item is None or name not in members:
             continue
-        written[wire_name(name, member)] = write_value(member, item)
+        wire, member, plain = members[name]
+        if skip_located and member.serialization.get("location"):
+            continue
+        written[wire] = write_value(member, item) if plain is None else item
     return written
 
 
 def dump_body(document: Any) -> bytes:
     """JSON as bytes, without white space."""
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    return _encode(document).encode()
 
 
 def error_response(
