@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import resource
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -277,5 +279,37 @@ def test_a_function_that_does_not_exist_fails_the_task(tmp_path: Path) -> None:
             "Function not found: dispatch (Service: AWSLambda; Status Code: 404; "
             "Error Code: ResourceNotFoundException; Request ID: "
         )
+
+    run(tmp_path, scenario)
+
+
+def test_an_answer_that_could_not_be_committed_can_be_given_again(tmp_path: Path) -> None:
+    """The state of an execution in memory must not be ahead of the one in the file."""
+    path = tmp_path / "emulator.db"
+
+    async def scenario(emulator: Emulator) -> None:
+        machine = machines.callback()
+        machine["States"]["Dispatch"]["Next"] = "Pause"
+        del machine["States"]["Dispatch"]["End"]
+        machine["States"] |= machines.wait(5)["States"]
+        execution = await emulator.run(await emulator.create(machine))
+        token = await emulator.token()
+        await submitted(emulator, execution)
+        await emulator.store.committed()
+        size = path.with_name("emulator.db-wal").stat().st_size
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # as good as a full disk
+        try:
+            with pytest.raises(sqlite3.OperationalError):
+                await emulator.call("send_task_success", taskToken=token, output='"lost"')
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert await emulator.status(execution) == "RUNNING"
+        await emulator.call("send_task_heartbeat", taskToken=token)
+        await emulator.call("send_task_success", taskToken=token, output='"kept"')
+        clock = emulator.clock
+        assert isinstance(clock, ManualClock)
+        clock.advance(5)
+        assert json.loads((await emulator.ended(execution))["output"])["lambdaOutput"] == "kept"
 
     run(tmp_path, scenario)

@@ -25,7 +25,6 @@ from stepbridge.stepfunctions.interpreter.messages import (
     StartMapRun,
     StartTimer,
     TaskFailed,
-    TaskStarted,
     TaskSubmitted,
     TaskSucceeded,
     TimerFired,
@@ -231,7 +230,7 @@ def _events(task: InvokeTask, outcome: list[dict[str, Any]]) -> Iterator[Event |
         if kind == "ActivityStarted":
             yield ActivityStarted(task.task_id, details.get("workerName"))
         elif kind.endswith("Started"):
-            yield TaskStarted(task.task_id)
+            pass  # by itself, as soon as it is scheduled
         elif kind.endswith("Submitted"):
             yield TaskSubmitted(task.task_id, output)
         elif kind.endswith("Succeeded"):

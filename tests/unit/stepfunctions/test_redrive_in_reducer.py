@@ -55,6 +55,7 @@ def test_a_task_is_scheduled_again_with_its_retries_counted_anew() -> None:
     assert redrive(execution) == [
         (last + 1, last, "ExecutionRedriven"),
         (last + 2, entered, "LambdaFunctionScheduled"),
+        (last + 3, last + 2, "LambdaFunctionStarted"),
     ]
     assert execution.history[last].details == {"redriveCount": 1}
     execution.send(TaskFailed(calls(execution)["R"][0], "E", "c"))
@@ -74,9 +75,12 @@ def test_a_parallel_runs_only_its_unsuccessful_branches_again() -> None:
     execution.send(TaskFailed(ids["B"], "E", None))
     assert execution.types[-1] == "ExecutionFailed"
     entered = {event.details["name"]: event.id for event in execution.history if event.type.endswith("StateEntered")}
+    last = len(execution.history)
     assert [event[1:] for event in redrive(execution)[1:]] == [
         (entered["B"], "LambdaFunctionScheduled"),
         (entered["D"], "LambdaFunctionScheduled"),
+        (last + 2, "LambdaFunctionStarted"),
+        (last + 3, "LambdaFunctionStarted"),
     ]
     ids = {name: number for name, (number,) in calls(execution).items()}
     execution.send(TaskFailed(ids["D"], "E", None))
@@ -116,6 +120,7 @@ def test_a_state_that_failed_by_itself_runs_whole() -> None:
         "ParallelStateStarted",
         "TaskStateEntered",
         "LambdaFunctionScheduled",
+        "LambdaFunctionStarted",
     ]
 
 

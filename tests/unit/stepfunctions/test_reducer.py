@@ -19,7 +19,6 @@ from stepbridge.stepfunctions.interpreter.messages import (
     StartTimer,
     TaskFailed,
     TaskHeartbeat,
-    TaskStarted,
     TaskSubmitted,
     TaskSucceeded,
     TimerFired,
@@ -53,7 +52,6 @@ def test_a_callback_task_writes_eight_events() -> None:
     execution = execute(machine({**CALLBACK, "ResultPath": "$.r"}), {"a": 15, "b": 42})
     task = invoked(execution)
     assert task.parameters == {"FunctionName": "f", "Payload": {"Input": {"a": 15, "b": 42}, "TaskToken": task.token}}
-    execution.send(TaskStarted(task.task_id))
     execution.send(TaskSubmitted(task.task_id, {"StatusCode": 200}))
     execution.send(TaskSucceeded(task.task_id, {"result": 57}))
     assert execution.types == [
@@ -125,7 +123,6 @@ TIMES = {"TimeoutSeconds": 60, "HeartbeatSeconds": 10}
 def test_heartbeats_put_off_their_own_timeout_only() -> None:
     execution = execute(machine({**CALLBACK, **TIMES}))
     task = invoked(execution).task_id
-    execution.send(TaskStarted(task))
     assert sorted(execution.timers.values()) == [replay.NOW + 10, replay.NOW + 60]
     execution.now += 9
     commands = execution.send(TaskHeartbeat(task))
@@ -155,7 +152,6 @@ def test_what_catches_a_timeout(name: str, heartbeat: bool, caught: bool) -> Non
     times = {"TimeoutSeconds": 60, "HeartbeatSeconds": 10} if heartbeat else {"TimeoutSeconds": 10}
     state = {**CALLBACK, **times, "Catch": [{"ErrorEquals": [name], "Next": "Caught"}]}
     execution = execute(machine(state, Caught={"Type": "Succeed"}))
-    execution.send(TaskStarted(invoked(execution).task_id))
     execution.fire_next_timer()
     assert execution.finish is not None
     assert execution.finish.status == ("SUCCEEDED" if caught else "FAILED")
@@ -201,8 +197,6 @@ def test_stop_ends_at_once_and_gives_everything_up() -> None:
     branches = [{"StartAt": name, "States": {name: {**CALLBACK, **TIMES}}} for name in ("A", "B")]
     execution = execute(machine({"Type": "Parallel", "Branches": branches, "End": True}))
     tasks = [command.task_id for command in execution.commands if isinstance(command, InvokeTask)]
-    for task in tasks:
-        execution.send(TaskStarted(task))
     execution.send(ExecutionStopped("Manual", "enough"))
     assert execution.types[-1] == "ExecutionAborted"
     assert {command.task_id for command in execution.commands if isinstance(command, CancelTask)} == set(tasks)

@@ -108,12 +108,11 @@ class AsynchronousInvocations:
     async def accept(self, event: Event) -> None:
         """Take `event`; returns when it is in the database."""
         now = self._clock.now()
-        self._store.execute(
+        identity = self._store.insert(
             "INSERT INTO lambda_events (request_id, function, qualifier, payload, client_context, accepted, due)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (event.request_id, event.function, event.qualifier, event.payload, event.client_context, now, now),
         )
-        identity: int = self._store.query("SELECT last_insert_rowid()")[0][0]
         await self._store.committed()
         self._schedule(identity, event.function, now)
 

@@ -30,6 +30,7 @@ class Store:
             "CREATE TABLE IF NOT EXISTS schema_version (component TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT;"
         )
         self._commit: asyncio.Future[None] | None = None
+        self.rollbacks = 0  # how often what was written did not come into the file
 
     def migrate(self, component: str, steps: Sequence[str]) -> None:
         """Bring the tables of `component` up to date.
@@ -64,6 +65,20 @@ class Store:
         """Write; the number of rows changed.  Committed at the end of this turn of the event loop."""
         self._begin()
         return self._connection.execute(sql, parameters).rowcount
+
+    def insert(self, sql: str, parameters: Sequence[Value] = ()) -> int:
+        """Write a new row; its row id."""
+        self._begin()
+        number = self._connection.execute(sql, parameters).lastrowid
+        if number is None:
+            raise ValueError(f"this inserts no row: {sql}")
+        return number
+
+    def execute_returning(self, sql: str, parameters: Sequence[Value] = ()) -> Row | None:
+        """Write, with a RETURNING clause: what it says of the row that was written, None if none was."""
+        self._begin()
+        row: Row | None = self._connection.execute(sql, parameters).fetchone()
+        return row
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """Write once per row."""
@@ -101,6 +116,7 @@ class Store:
         except sqlite3.Error as error:  # a full disk: whoever waits for the commit must not acknowledge
             # SQLite has rolled back by itself or keeps the transaction open, by the kind of error (SQLite, "BEGIN
             # TRANSACTION", section 3); the next one must find none.
+            self.rollbacks += 1
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             if not commit.get_loop().is_closed():

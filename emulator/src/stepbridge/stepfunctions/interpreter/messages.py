@@ -17,13 +17,6 @@ Json = Any  # a JSON value: None, bool, int, float, str, list, dict
 
 
 @dataclass(frozen=True, slots=True)
-class TaskStarted:
-    """The call of a task has been sent."""
-
-    task_id: int
-
-
-@dataclass(frozen=True, slots=True)
 class TaskSubmitted:
     """The call of a `.waitForTaskToken` or `.sync` task returned `output`; the task now waits for its completion."""
 
@@ -99,8 +92,7 @@ class TurnCame:
 
 
 Event = (
-    TaskStarted
-    | TaskSubmitted
+    TaskSubmitted
     | TaskSucceeded
     | TaskFailed
     | TaskHeartbeat
@@ -118,7 +110,9 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class InvokeTask:
-    """Make the call of a Task state and report TaskStarted, then TaskSubmitted, TaskSucceeded or TaskFailed.
+    """Make the call of a Task state and report TaskSubmitted, TaskSucceeded or TaskFailed.
+
+    The task of an activity is not called: a worker asks for it, of which ActivityStarted tells.
 
     `resource` is the state's Resource as written.  `token` is the task token of a `.waitForTaskToken` task.
     `timeout_seconds` and `heartbeat_seconds` are for information; the interpreter keeps both with its own timers.

@@ -11,7 +11,6 @@ from stepbridge.stepfunctions.interpreter.messages import (
     MapRunFinished,
     TaskFailed,
     TaskHeartbeat,
-    TaskStarted,
     TaskSubmitted,
     TaskSucceeded,
     TimerFired,
@@ -90,8 +89,6 @@ def _receive(run: Run, event: Event) -> None:
 
 def _task_event(run: Run, branch: Branch, task: OnTask, event: Event) -> None:
     match event:
-        case TaskStarted():
-            tasks.started(run, branch, task)
         case ActivityStarted(worker_name=worker_name):
             tasks.started(run, branch, task, worker_name)
         case TaskSubmitted(output=output):

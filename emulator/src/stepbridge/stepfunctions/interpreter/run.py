@@ -55,8 +55,9 @@ class _HistoryFullError(Exception):
 class Run:
     """A step in the making.
 
-    `agenda` holds the branches that can go on now.  `_kept` are branches that failed or were cut off in this step,
-    by the branch whose Parallel or Map they belonged to, with what that waited for.
+    `agenda` holds the branches that can go on now, `at_end` what is to be done when the step is otherwise over.
+    `_kept` are branches that failed or were cut off in this step, by the branch whose Parallel or Map they belonged
+    to, with what that waited for.
     """
 
     def __init__(self, definition: Definition, state: ExecutionState, environment: Environment) -> None:
@@ -66,6 +67,7 @@ class Run:
         self.history: list[HistoryEvent] = []
         self.commands: list[Command] = []
         self.agenda = deque(state.branches[number] for number in state.ready)
+        self.at_end: list[Callable[[], None]] = []
         self._characters = 0
         self._kept: dict[int, tuple[OnBranches | OnMapRun, list[Branch]]] = {}
 
@@ -75,6 +77,8 @@ class Run:
             begin(self)
             while self.agenda and not self._is_long():
                 self.guarded(self.agenda.popleft(), Run._go_on)
+            for work in self.at_end:
+                work()
         except _HistoryFullError:
             cause = f"The execution reached the maximum number of history events ({MAXIMUM_EVENTS})."
             self._end_failed(self.state.last_event, Failure(RUNTIME, cause))
@@ -146,7 +150,9 @@ class Run:
         number = self.state.last_event
         present = {name: value for name, value in details.items() if value is not None}
         self.history.append(HistoryEvent(number, previous, kind, self.environment.now, member, present))
-        self._characters += sum(len(value) for value in present.values() if isinstance(value, str))
+        for value in present.values():
+            if type(value) is str:
+                self._characters += len(value)
         return number
 
     def note(self, branch: Branch, kind: str, member: str | None = None, **details: Any) -> int:

@@ -6,8 +6,8 @@ below.  Whatever is not needed to go on (ended branches, the definition) is not 
 """
 
 import json
-from copy import copy
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 from stepbridge.stepfunctions.interpreter.execution import ExecutionContext
@@ -90,6 +90,18 @@ class Branch:
     retries: list[int] = field(default_factory=list)
     waiting: Waiting | None = None
 
+    def copy(self) -> "Branch":
+        """A copy that can be changed without changing this one.  JSON values are shared: they are never changed."""
+        twin = Branch(*_values_of_branch(self))
+        twin.variables = dict(self.variables)
+        twin.retries = list(self.retries)
+        waiting = self.waiting
+        if isinstance(waiting, OnBranches):
+            twin.waiting = OnBranches(list(waiting.results), waiting.open, list(waiting.remaining))
+        elif waiting is not None:
+            twin.waiting = type(waiting)(*_VALUES_OF_WAITING[type(waiting)](waiting))
+        return twin
+
     @property
     def retry_count(self) -> int:
         """How often the state has been retried since it was entered."""
@@ -119,25 +131,23 @@ class ExecutionState:
 
     def copy(self) -> "ExecutionState":
         """A copy that can be changed without changing this one.  JSON values are shared: they are never changed."""
-        other = copy(self)
-        other.branches = {}
-        for number, branch in self.branches.items():
-            twin = copy(branch)
-            twin.variables = dict(branch.variables)
-            twin.retries = list(branch.retries)
-            if branch.waiting is not None:
-                twin.waiting = copy(branch.waiting)
-                if isinstance(branch.waiting, OnBranches) and isinstance(twin.waiting, OnBranches):
-                    twin.waiting.results = list(branch.waiting.results)
-                    twin.waiting.remaining = list(branch.waiting.remaining)
-            other.branches[number] = twin
-        return other
+        branches = {number: branch.copy() for number, branch in self.branches.items()}
+        return ExecutionState(
+            self.context,
+            self.input,
+            branches,
+            self.last_event,
+            self.last_id,
+            self.deadline_timer,
+            self.ended,
+            list(self.ready),
+        )
 
     def dump(self) -> str:
         """The state as JSON text."""
         return to_text(
             [
-                [getattr(self.context, name) for name in _CONTEXT_FIELDS],
+                _values_of_context(self.context),
                 self.input,
                 [_dump_branch(branch) for branch in self.branches.values()],
                 self.last_event,
@@ -156,17 +166,18 @@ class ExecutionState:
         return cls(ExecutionContext(*context), execution_input, {branch.id: branch for branch in loaded}, *rest)
 
 
-_CONTEXT_FIELDS = tuple(entry.name for entry in fields(ExecutionContext))
-_BRANCH_FIELDS = tuple(entry.name for entry in fields(Branch))[:-1]
-_WAITING_FIELDS = {kind: tuple(entry.name for entry in fields(kind)) for kind in _KINDS}
+_BRANCH_FIELDS = tuple(entry.name for entry in fields(Branch))[:-1]  # without `waiting`
+_values_of_branch = attrgetter(*_BRANCH_FIELDS)
+_values_of_context = attrgetter(*(entry.name for entry in fields(ExecutionContext)))
+_VALUES_OF_WAITING = {kind: attrgetter(*(entry.name for entry in fields(kind))) for kind in _KINDS}
 
 
 def _dump_branch(branch: Branch) -> list[Any]:
-    members = [getattr(branch, name) for name in _BRANCH_FIELDS]
+    members = [*_values_of_branch(branch)]
     waiting = branch.waiting
     if waiting is not None:
         kind = type(waiting)
-        members.append([_KINDS.index(kind), *(getattr(waiting, name) for name in _WAITING_FIELDS[kind])])
+        members.append([_KINDS.index(kind), *_VALUES_OF_WAITING[kind](waiting)])
     return members
 
 

@@ -75,7 +75,9 @@ def execute_task(run: Run, branch: Branch) -> None:
         if isinstance(resource, LambdaFunction):
             del details["heartbeatInSeconds"]
         _note(run, branch, "Scheduled", resource=resource.arn, input=text, inputDetails=NOT_TRUNCATED, **details)
-    branch.waiting = OnTask(task_id, timeout, heartbeat)
+    branch.waiting = task = OnTask(task_id, timeout, heartbeat)
+    if not isinstance(resource, Activity):
+        run.at_end.append(lambda: _start(run, branch, task))
     run.commands.append(
         InvokeTask(
             task_id,
@@ -89,6 +91,12 @@ def execute_task(run: Run, branch: Branch) -> None:
             branch.retry_count,
         )
     )
+
+
+def _start(run: Run, branch: Branch, task: OnTask) -> None:
+    """The call is as good as made: it is when this step is committed, unless the step has given the task up."""
+    if branch.waiting is task:
+        started(run, branch, task)
 
 
 def _seconds(field: str, value: Number | None, scope: Scope) -> int | None:

@@ -52,6 +52,8 @@ class ChildExecutions(ExecutionOperations):
         return {**output, **http_metadata(call.time, headers, new_request_id())}
 
     def _tell_parent(self, finished: Finished) -> None:
+        if not finished.is_child:
+            return
         row = self._store.query_one(
             "SELECT parent, parent_task, parent_pattern FROM executions WHERE id = ?", (finished.execution,)
         )
@@ -72,6 +74,8 @@ class ChildExecutions(ExecutionOperations):
         self._runner.complete(row["parent"], row["parent_task"], answer)
 
     def _stop_children(self, finished: Finished) -> None:
+        if finished.outcome.status == "SUCCEEDED":  # with all that it waited for
+            return
         for row in self._store.query(
             "SELECT id FROM executions WHERE parent = ? AND status = 'RUNNING'", (finished.execution,)
         ):

@@ -211,7 +211,7 @@ class ExecutionOperations(Core):
             return arn, existing["started"]
         waiting(arn)
         now = self._clock.now()
-        self._store.execute(
+        number = self._store.insert(
             "INSERT INTO executions"
             " (arn, machine, name, revision, version, alias, status, input, trace_header, express,"
             " parent, parent_task, parent_pattern, started)"
@@ -232,7 +232,6 @@ class ExecutionOperations(Core):
                 now,
             ),
         )
-        number: int = self._store.query("SELECT last_insert_rowid() AS id")[0]["id"]
         if mocks is not None:
             mocks.begin(number, target.machine.name, test_case)
         context = ExecutionContext(
@@ -248,7 +247,7 @@ class ExecutionOperations(Core):
             state_machine_alias_arn=target.alias,
             express=express,
         )
-        self._runner.start(number, target.revision, context, text)
+        self._runner.start(number, target.revision, context, text, is_child=parent is not None)
         return arn, now
 
 

@@ -51,9 +51,9 @@ class ExpressOperations(ExecutionOperations):
         return answer
 
     def _end_express(self, finished: Finished) -> None:
-        row = self._store.query_one("SELECT * FROM executions WHERE id = ?", (finished.execution,))
-        if row is None or not row["express"]:
+        if not finished.is_express:
             return
+        row = self._store.query("SELECT * FROM executions WHERE id = ?", (finished.execution,))[0]
         self._store.execute("DELETE FROM executions WHERE id = ?", (finished.execution,))
         self._store.execute("DELETE FROM history WHERE execution = ?", (finished.execution,))
         waiting = self._waiting.get(finished.arn)

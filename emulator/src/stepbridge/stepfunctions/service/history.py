@@ -6,10 +6,13 @@ from typing import Any
 
 from stepbridge.api.service import Members
 from stepbridge.stepfunctions.interpreter.messages import HistoryEvent
+from stepbridge.stepfunctions.language.values import to_text
 from stepbridge.store import Store
 
 # The members that are left out of the events with includeExecutionData=false.
 EXECUTION_DATA = ("input", "output", "parameters", "inputDetails", "outputDetails", "assignedVariables")
+
+_ROWS = 8  # read at a time: each may have a megabyte
 
 
 class History:
@@ -22,7 +25,7 @@ class History:
         """Write the events of one step."""
         if not events:
             return
-        text = json.dumps([_member(event) for event in events], separators=(",", ":"), ensure_ascii=False)
+        text = to_text([_member(event) for event in events])
         self._store.execute(
             "INSERT INTO history (execution, first, events) VALUES (?, ?, ?)", (execution, events[0].id, text)
         )
@@ -47,19 +50,20 @@ class History:
 
     def _oldest_first(self, execution: int, start: int) -> Iterator[Members]:
         # The row that `start` is in is the last one that begins at or before it.
-        row = self._store.query_one(
-            "SELECT max(first) AS first FROM history WHERE execution = ? AND first <= ?", (execution, start)
+        rows = self._store.query(
+            "SELECT first, events FROM history WHERE execution = ? AND first >="
+            " (SELECT max(first) FROM history WHERE execution = ? AND first <= ?) ORDER BY first LIMIT ?",
+            (execution, execution, start, _ROWS),
         )
-        first = row["first"] if row is not None else None
-        while first is not None:
-            row = self._store.query_one(
-                "SELECT first, events FROM history WHERE execution = ? AND first >= ? ORDER BY first LIMIT 1",
-                (execution, first),
-            )
-            if row is None:
+        while rows:
+            for row in rows:
+                yield from (event for event in json.loads(row["events"]) if event["id"] >= start)
+            if len(rows) < _ROWS:
                 return
-            yield from (event for event in json.loads(row["events"]) if event["id"] >= start)
-            first = row["first"] + 1
+            rows = self._store.query(
+                "SELECT first, events FROM history WHERE execution = ? AND first > ? ORDER BY first LIMIT ?",
+                (execution, rows[-1]["first"], _ROWS),
+            )
 
     def _newest_first(self, execution: int, start: int | None) -> Iterator[Members]:
         last = start if start is not None else 1 << 62

@@ -64,7 +64,7 @@ class Machines:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._parsed: OrderedDict[tuple[int, str | None], language.Definition] = OrderedDict()
-        self._logging: OrderedDict[int, dict[str, Any]] = OrderedDict()
+        self._settings: OrderedDict[int, tuple[str, dict[str, Any]]] = OrderedDict()
         # Looked at in each step of each execution, hence in memory.
         self.deleting = {row["arn"] for row in store.query("SELECT arn FROM state_machines WHERE status = 'DELETING'")}
 
@@ -88,17 +88,21 @@ class Machines:
 
     def role(self, revision: int) -> str:
         """The role that executions of a revision have."""
-        role: str = self._store.query("SELECT role FROM state_machine_revisions WHERE id = ?", (revision,))[0]["role"]
-        return role
+        return self._settings_of(revision)[0]
 
     def logging(self, revision: int) -> dict[str, Any]:
-        """The loggingConfiguration of a revision; the last ones used stay in memory."""
-        configuration = self._logging.get(revision)
-        if configuration is None:
-            configuration = self._logging[revision] = self.revision(revision).logging
-            if len(self._logging) > _PARSED_DEFINITIONS_KEPT:
-                self._logging.popitem(last=False)
-        return configuration
+        """The loggingConfiguration of a revision."""
+        return self._settings_of(revision)[1]
+
+    def _settings_of(self, revision: int) -> tuple[str, dict[str, Any]]:
+        """Role and loggingConfiguration; the last ones used stay in memory."""
+        settings = self._settings.get(revision)
+        if settings is None:
+            found = self.revision(revision)
+            settings = self._settings[revision] = (found.role, found.logging)
+            if len(self._settings) > _PARSED_DEFINITIONS_KEPT:
+                self._settings.popitem(last=False)
+        return settings
 
     def definition(self, revision: int, map_state: str | None = None) -> language.Definition:
         """The parsed definition of a revision, or of the children of its distributed Map `map_state`.
@@ -173,7 +177,7 @@ class Machines:
         self._store.execute("DELETE FROM stepfunctions_tags WHERE arn = ?", (arn,))
 
     def _insert_revision(self, revision: Revision) -> int:
-        self._store.execute(
+        return self._store.insert(
             "INSERT INTO state_machine_revisions"
             " (machine, revision_id, definition, role, logging, tracing, encryption, updated)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -188,5 +192,3 @@ class Machines:
                 revision.updated,
             ),
         )
-        number: int = self._store.query("SELECT last_insert_rowid() AS id")[0]["id"]
-        return number

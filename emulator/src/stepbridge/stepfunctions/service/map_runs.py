@@ -213,7 +213,7 @@ class MapRuns(ExecutionOperations):
             "UPDATE map_run_children SET status = 'RUNNING', execution = ?, started = ? WHERE run = ? AND position = ?",
             (arn, now, run["id"], child["position"]),
         )
-        self._store.execute(
+        number = self._store.insert(
             "INSERT INTO executions (arn, machine, name, revision, map_state, map_run, status, input, express, started)"
             " VALUES (?, ?, ?, ?, ?, ?, 'RUNNING', ?, ?, ?)",
             (
@@ -228,7 +228,6 @@ class MapRuns(ExecutionOperations):
                 now,
             ),
         )
-        number: int = self._store.query("SELECT last_insert_rowid() AS id")[0]["id"]
         context = ExecutionContext(
             execution_arn=arn,
             name=name,
@@ -240,9 +239,13 @@ class MapRuns(ExecutionOperations):
             account=self._settings.account,
             express=express,
         )
-        self._runner.start(number, parent["revision"], context, child["input"], map_state=run["state_name"])
+        self._runner.start(
+            number, parent["revision"], context, child["input"], map_state=run["state_name"], is_child=True
+        )
 
     def _child_ended(self, finished: Finished) -> None:
+        if not finished.is_child:
+            return
         child = self._store.query_one(
             "SELECT c.run, c.position, r.arn FROM map_run_children c JOIN map_runs r ON r.id = c.run"
             " WHERE c.execution = ?",
@@ -388,6 +391,8 @@ class MapRuns(ExecutionOperations):
             self._runner.deliver(child["id"], ExecutionStopped(None, None))
 
     def _stop_runs_of(self, finished: Finished) -> None:
+        if finished.outcome.status == "SUCCEEDED":  # with all that it waited for
+            return
         for run in self._store.query(
             "SELECT id FROM map_runs WHERE execution = ? AND stopped IS NULL", (finished.execution,)
         ):

@@ -1,14 +1,15 @@
 """Runs executions: feeds the interpreter events, writes what comes out, and does what it asks.
 
-One step of an execution is: load its state, let the interpreter take it one event further, write history, state,
-tasks and timers.  All of it happens in one turn of the event loop, so the events of an execution are applied one at a
-time and in order, and what belongs together is committed together.  Calls of tasks are made after that commit.
+One step of an execution is: load its state (or have it still from the step before), let the interpreter take it one
+event further, write history, state, tasks and timers.  All of it happens in one turn of the event loop, so the events
+of an execution are applied one at a time and in order, and what belongs together is committed together.  Calls of
+tasks are made after that commit.
 """
 
 import asyncio
 import json
 import random
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -31,13 +32,13 @@ from stepbridge.stepfunctions.interpreter.messages import (
     StartTimer,
     TaskFailed,
     TaskHeartbeat,
-    TaskStarted,
     TaskSubmitted,
     TaskSucceeded,
     TimerFired,
     TurnCame,
 )
 from stepbridge.stepfunctions.language import resources
+from stepbridge.stepfunctions.language.values import to_text
 from stepbridge.stepfunctions.service import hops
 from stepbridge.stepfunctions.service.activities import Activities
 from stepbridge.stepfunctions.service.execution_logs import ExecutionLogs
@@ -49,14 +50,31 @@ from stepbridge.stepfunctions.service.tokens import Sealer
 from stepbridge.store import Store
 from stepbridge.trace import Trace
 
+# The states that are kept from one step to the next, as the next often follows at once: the last ones, if small.
+_STATES_KEPT = 256
+_MAXIMUM_KEPT_CHARACTERS = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What of an execution stays as it is: the keys of its definition, and whether a task or map run waits for it."""
+
+    revision: int
+    map_state: str | None
+    arn: str
+    machine: str
+    is_child: bool
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """An execution has ended."""
+    """An execution has ended.  `is_child` tells whether a task or a map run waits for that."""
 
     execution: int
     arn: str
     machine: str
+    is_child: bool
+    is_express: bool
     outcome: FinishExecution
 
 
@@ -102,6 +120,8 @@ class ExecutionRunner:
         self._random = random.Random()  # noqa: S311 - for jitter and States.MathRandom, not for secrets
         self._inbox: deque[tuple[int, Event]] = deque()
         self._delivering = False
+        self._states: OrderedDict[int, tuple[Started, ExecutionState]] = OrderedDict()
+        self._rollbacks = 0
         self._to_call: list[tuple[int, int]] = []
         self._map_runs_to_go_on: set[str] = set()
         self._turns: set[int] = set()
@@ -149,13 +169,14 @@ class ExecutionRunner:
         input_text: str,
         *,
         map_state: str | None = None,
+        is_child: bool = False,
     ) -> None:
         """Begin the execution with row id `execution`: of a revision, or of the children of a Map state in it."""
         definition = self._machines.definition(revision, map_state)
         step = interpreter.start(definition, context, input_text, self._environment(execution))
-        self._store.execute("INSERT INTO execution_states (execution, state) VALUES (?, '')", (execution,))
         self.tell_status(execution)
-        self._write(execution, revision, context.execution_arn, context.state_machine_arn, step)
+        started = Started(revision, map_state, context.execution_arn, context.state_machine_arn, is_child)
+        self._write(execution, started, step)
 
     def deliver(self, execution: int, event: Event) -> None:
         """Take an execution one event further.  An execution that has ended ignores it."""
@@ -176,21 +197,19 @@ class ExecutionRunner:
 
     def answer(self, execution: int, task: int, answer: dict[str, Any]) -> bool:
         """Give the token of a task back, with `output`, or with `error` and `cause`; whether it still counted."""
-        has_token = self._store.query_one(
-            "SELECT 1 FROM tasks WHERE execution = ? AND task = ? AND has_token", (execution, task)
-        )
-        return has_token is not None and self.complete(execution, task, answer)
+        return self.complete(execution, task, answer, only_with_token=True)
 
-    def complete(self, execution: int, task: int, answer: dict[str, Any]) -> bool:
+    def complete(self, execution: int, task: int, answer: dict[str, Any], *, only_with_token: bool = False) -> bool:
         """End a task that waits, with `output`, or with `error` and `cause`; whether it still waited.
 
         A worker may be quicker than the call that gave it the token: then the answer waits for the call to return, as
         a task succeeds only after it has been submitted.
         """
         row = self._store.query_one(
-            "SELECT call IS NOT NULL AS calling, answer FROM tasks WHERE execution = ? AND task = ?", (execution, task)
+            "SELECT call IS NOT NULL AS calling, answer, has_token FROM tasks WHERE execution = ? AND task = ?",
+            (execution, task),
         )
-        if row is None or row["answer"] is not None:
+        if row is None or row["answer"] is not None or (only_with_token and not row["has_token"]):
             return False
         if row["calling"]:
             self._store.execute(
@@ -231,35 +250,54 @@ class ExecutionRunner:
         )
 
     def _step(self, execution: int, event: Event) -> None:
-        row = self._store.query_one(
-            "SELECT s.state, e.revision, e.map_state, e.arn, e.machine FROM execution_states s"
-            " JOIN executions e ON e.id = s.execution WHERE s.execution = ?",
-            (execution,),
-        )
-        if row is None:
+        found = self._take_state(execution)
+        if found is None:
             return
-        definition = self._machines.definition(row["revision"], row["map_state"])
+        started, state = found
+        definition = self._machines.definition(started.revision, started.map_state)
         environment = self._environment(execution)
         match event:
-            case TaskSubmitted(task_id=task):
-                self._store.execute("UPDATE tasks SET call = NULL WHERE execution = ? AND task = ?", (execution, task))
             case TaskSucceeded(task_id=task) | TaskFailed(task_id=task):
                 self._forget_task(execution, task)
         try:
-            step = interpreter.apply(definition, ExecutionState.load(row["state"]), event, environment)
+            step = interpreter.apply(definition, state, event, environment)
             entered = any(entry.type.endswith("StateEntered") for entry in step.history)
-            if entered and row["machine"] in self._machines.deleting and not _has_ended(step):
+            if entered and started.machine in self._machines.deleting and not _has_ended(step):
                 # "On the next state transition, the state machine's executions are terminated": API_DeleteStateMachine
                 stopped = interpreter.apply(definition, step.state, ExecutionStopped(None, None), environment)
                 step = Step(stopped.state, [*step.history, *stopped.history], [*step.commands, *stopped.commands])
         except Exception as error:  # a fault of the interpreter must not leave an execution hanging
-            self._fail(execution, row["arn"], row["machine"], event, error)
+            self._fail(execution, started, event, error)
             return
-        self._write(execution, row["revision"], row["arn"], row["machine"], step)
+        self._write(execution, started, step)
 
-    def _write(self, execution: int, revision: int, arn: str, machine: str, step: Step) -> None:
+    def _take_state(self, execution: int) -> tuple[Started, ExecutionState] | None:
+        if self._rollbacks != self._store.rollbacks:  # then those in memory may be ahead of those in the file
+            self._rollbacks = self._store.rollbacks
+            self._states.clear()
+        kept = self._states.pop(execution, None)
+        if kept is not None:
+            return kept
+        row = self._store.query_one(
+            "SELECT e.revision, e.map_state, e.arn, e.machine, coalesce(e.parent, e.map_run) IS NOT NULL AS is_child,"
+            " s.state FROM execution_states s JOIN executions e ON e.id = s.execution WHERE s.execution = ?",
+            (execution,),
+        )
+        if row is None:
+            return None
+        *facts, state = row
+        return Started(*facts), ExecutionState.load(state)
+
+    def _keep_state(self, execution: int, started: Started, state: ExecutionState, characters: int) -> None:
+        if characters <= _MAXIMUM_KEPT_CHARACTERS:
+            self._states[execution] = started, state
+            if len(self._states) > _STATES_KEPT:
+                self._states.popitem(last=False)
+
+    def _write(self, execution: int, started: Started, step: Step) -> None:
         self._history.append(execution, step.history)
-        self._logs.write(self._machines.logging(revision), machine, step.state.context, step.history)
+        logging = self._machines.logging(started.revision)
+        self._logs.write(logging, started.machine, step.state.context, step.history)
         finish: FinishExecution | None = None
         for command in step.commands:
             match command:
@@ -283,36 +321,36 @@ class ExecutionRunner:
                 case FinishExecution():
                     finish = command
         if finish is None or step.state.branches:  # these are what is left for a redrive
-            ready = bool(step.state.ready)
+            ready, text = bool(step.state.ready), step.state.dump()
             self._store.execute(
-                "UPDATE execution_states SET state = ?, ready = ? WHERE execution = ?",
-                (step.state.dump(), ready, execution),
+                "INSERT OR REPLACE INTO execution_states (execution, state, ready) VALUES (?, ?, ?)",
+                (execution, text, ready),
             )
+            self._keep_state(execution, started, step.state, len(text))
             if ready:
                 self._turn_after_commit(execution)
         else:
             self._store.execute("DELETE FROM execution_states WHERE execution = ?", (execution,))
         if finish is not None:
-            self._finish(execution, arn, machine, finish)
-        hops.tell(self._trace, arn, step.history)
+            self._finish(execution, started, finish, is_express=step.state.context.express)
+        hops.tell(self._trace, started.arn, step.history)
 
-    def _finish(self, execution: int, arn: str, machine: str, finish: FinishExecution) -> None:
+    def _finish(self, execution: int, started: Started, finish: FinishExecution, *, is_express: bool) -> None:
         output = None
         if finish.status == "SUCCEEDED":
-            output = json.dumps(finish.output, separators=(",", ":"), ensure_ascii=False)
+            output = to_text(finish.output)
         self._store.execute(
             "UPDATE executions SET status = ?, output = ?, error = ?, cause = ?, stopped = ? WHERE id = ?",
             (finish.status, output, finish.error, finish.cause, self._clock.now(), execution),
         )
         self.tell_status(execution)
-        self._store.execute("DELETE FROM tasks WHERE execution = ?", (execution,))
-        self._timers.cancel_all(execution)
-        if machine in self._machines.deleting:
-            self._machines.finish_deleting(machine)
+        if started.machine in self._machines.deleting:
+            self._machines.finish_deleting(started.machine)
+        finished = Finished(execution, started.arn, started.machine, started.is_child, is_express, finish)
         for listener in self.listeners:
-            listener(Finished(execution, arn, machine, finish))
+            listener(finished)
 
-    def _fail(self, execution: int, arn: str, machine: str, event: Event, error: Exception) -> None:
+    def _fail(self, execution: int, started: Started, event: Event, error: Exception) -> None:
         cause = f"Internal error of stepbridge at {type(event).__name__}: {type(error).__name__}: {error}"
         last = self._history.last_event(execution)
         number = last["id"] if last is not None else 0
@@ -322,8 +360,12 @@ class ExecutionRunner:
         )
         self._history.append(execution, [failed])
         self._store.execute("DELETE FROM execution_states WHERE execution = ?", (execution,))
-        self._finish(execution, arn, machine, FinishExecution("FAILED", None, "States.Runtime", cause))
-        hops.tell(self._trace, arn, [failed])
+        self._store.execute("DELETE FROM tasks WHERE execution = ?", (execution,))
+        self._timers.cancel_all(execution)
+        row = self._store.query("SELECT express FROM executions WHERE id = ?", (execution,))[0]
+        finish = FinishExecution("FAILED", None, "States.Runtime", cause)
+        self._finish(execution, started, finish, is_express=bool(row["express"]))
+        hops.tell(self._trace, started.arn, [failed])
 
     def _add_task(self, execution: int, command: InvokeTask) -> None:
         is_activity = isinstance(resources.parse(command.resource), resources.Activity)
@@ -337,7 +379,7 @@ class ExecutionRunner:
                 command.resource if is_activity else None,
                 command.state_name,
                 is_activity or command.token is not None,
-                json.dumps(command.parameters, separators=(",", ":"), ensure_ascii=False),
+                to_text(command.parameters),
                 command.retry,
             ),
         )
@@ -379,7 +421,7 @@ class ExecutionRunner:
         for execution, task in to_call:
             # Read again: the task may be over by now, and what was not committed is not called.
             row = self._store.query_one(
-                "SELECT t.resource, t.activity, t.state_name, t.has_token, t.started, t.call, t.retry, e.arn, r.role"
+                "SELECT t.resource, t.activity, t.state_name, t.call, t.retry, e.arn, r.role"
                 " FROM tasks t JOIN executions e ON e.id = t.execution"
                 " JOIN state_machine_revisions r ON r.id = e.revision WHERE t.execution = ? AND t.task = ?",
                 (execution, task),
@@ -389,9 +431,6 @@ class ExecutionRunner:
             if row["activity"] is not None:
                 self._activities.offer(row["activity"])
                 continue
-            if not row["started"]:
-                self._store.execute("UPDATE tasks SET started = 1 WHERE execution = ? AND task = ?", (execution, task))
-                self.deliver(execution, TaskStarted(task))
             resource = resources.parse(row["resource"])
             call = TaskCall(
                 resource=resource,
@@ -425,11 +464,14 @@ class ExecutionRunner:
         except Exception as error:  # a fault of ours must not leave the task hanging
             cause = f"Internal error of stepbridge: {type(error).__name__}: {error}"
             event = TaskFailed(task, "States.TaskFailed", cause)
-        row = self._store.query_one("SELECT answer FROM tasks WHERE execution = ? AND task = ?", (execution, task))
-        if row is None:  # timed out or stopped: the result counts no more
+        if not isinstance(event, TaskSubmitted):
+            self.deliver(execution, event)
             return
+        row = self._store.execute_returning(
+            "UPDATE tasks SET call = NULL WHERE execution = ? AND task = ? RETURNING answer", (execution, task)
+        )
         self.deliver(execution, event)
-        if isinstance(event, TaskSubmitted) and row["answer"] is not None:
+        if row is not None and row["answer"] is not None:
             self._give_answer(execution, task, json.loads(row["answer"]))
 
     def _run(self, work: Any) -> None:

@@ -187,4 +187,8 @@ MIGRATIONS = [
     -- How often the task's state had been retried before.
     ALTER TABLE tasks ADD COLUMN retry INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    -- That a task has started is in the state of its execution.
+    ALTER TABLE tasks DROP COLUMN started;
+    """,
 ]
