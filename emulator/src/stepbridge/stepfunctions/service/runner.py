@@ -56,7 +56,7 @@ _MAXIMUM_KEPT_CHARACTERS = 16_384
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class ExecutionFacts:
     """What of an execution stays as it is: the keys of its definition, and whether a task or map run waits for it."""
 
     revision: int
@@ -120,7 +120,7 @@ class ExecutionRunner:
         self._random = random.Random()  # noqa: S311 - for jitter and States.MathRandom, not for secrets
         self._inbox: deque[tuple[int, Event]] = deque()
         self._delivering = False
-        self._states: OrderedDict[int, tuple[Started, ExecutionState]] = OrderedDict()
+        self._states: OrderedDict[int, tuple[ExecutionFacts, ExecutionState]] = OrderedDict()
         self._rollbacks = 0
         self._to_call: list[tuple[int, int]] = []
         self._map_runs_to_go_on: set[str] = set()
@@ -175,8 +175,8 @@ class ExecutionRunner:
         definition = self._machines.definition(revision, map_state)
         step = interpreter.start(definition, context, input_text, self._environment(execution))
         self.tell_status(execution)
-        started = Started(revision, map_state, context.execution_arn, context.state_machine_arn, is_child)
-        self._write(execution, started, step)
+        facts = ExecutionFacts(revision, map_state, context.execution_arn, context.state_machine_arn, is_child)
+        self._write(execution, facts, step)
 
     def deliver(self, execution: int, event: Event) -> None:
         """Take an execution one event further.  An execution that has ended ignores it."""
@@ -253,8 +253,8 @@ class ExecutionRunner:
         found = self._take_state(execution)
         if found is None:
             return
-        started, state = found
-        definition = self._machines.definition(started.revision, started.map_state)
+        facts, state = found
+        definition = self._machines.definition(facts.revision, facts.map_state)
         environment = self._environment(execution)
         match event:
             case TaskSucceeded(task_id=task) | TaskFailed(task_id=task):
@@ -262,16 +262,16 @@ class ExecutionRunner:
         try:
             step = interpreter.apply(definition, state, event, environment)
             entered = any(entry.type.endswith("StateEntered") for entry in step.history)
-            if entered and started.machine in self._machines.deleting and not _has_ended(step):
+            if entered and facts.machine in self._machines.deleting and not _has_ended(step):
                 # "On the next state transition, the state machine's executions are terminated": API_DeleteStateMachine
                 stopped = interpreter.apply(definition, step.state, ExecutionStopped(None, None), environment)
                 step = Step(stopped.state, [*step.history, *stopped.history], [*step.commands, *stopped.commands])
         except Exception as error:  # a fault of the interpreter must not leave an execution hanging
-            self._fail(execution, started, event, error)
+            self._fail(execution, facts, event, error)
             return
-        self._write(execution, started, step)
+        self._write(execution, facts, step)
 
-    def _take_state(self, execution: int) -> tuple[Started, ExecutionState] | None:
+    def _take_state(self, execution: int) -> tuple[ExecutionFacts, ExecutionState] | None:
         if self._rollbacks != self._store.rollbacks:  # then those in memory may be ahead of those in the file
             self._rollbacks = self._store.rollbacks
             self._states.clear()
@@ -285,19 +285,19 @@ class ExecutionRunner:
         )
         if row is None:
             return None
-        *facts, state = row
-        return Started(*facts), ExecutionState.load(state)
+        *columns, state = row
+        return ExecutionFacts(*columns), ExecutionState.load(state)
 
-    def _keep_state(self, execution: int, started: Started, state: ExecutionState, characters: int) -> None:
+    def _keep_state(self, execution: int, facts: ExecutionFacts, state: ExecutionState, characters: int) -> None:
         if characters <= _MAXIMUM_KEPT_CHARACTERS:
-            self._states[execution] = started, state
+            self._states[execution] = facts, state
             if len(self._states) > _STATES_KEPT:
                 self._states.popitem(last=False)
 
-    def _write(self, execution: int, started: Started, step: Step) -> None:
+    def _write(self, execution: int, facts: ExecutionFacts, step: Step) -> None:
         self._history.append(execution, step.history)
-        logging = self._machines.logging(started.revision)
-        self._logs.write(logging, started.machine, step.state.context, step.history)
+        logging = self._machines.logging(facts.revision)
+        self._logs.write(logging, facts.machine, step.state.context, step.history)
         finish: FinishExecution | None = None
         for command in step.commands:
             match command:
@@ -326,16 +326,16 @@ class ExecutionRunner:
                 "INSERT OR REPLACE INTO execution_states (execution, state, ready) VALUES (?, ?, ?)",
                 (execution, text, ready),
             )
-            self._keep_state(execution, started, step.state, len(text))
+            self._keep_state(execution, facts, step.state, len(text))
             if ready:
                 self._turn_after_commit(execution)
         else:
             self._store.execute("DELETE FROM execution_states WHERE execution = ?", (execution,))
         if finish is not None:
-            self._finish(execution, started, finish, is_express=step.state.context.express)
-        hops.tell(self._trace, started.arn, step.history)
+            self._finish(execution, facts, finish, is_express=step.state.context.express)
+        hops.tell(self._trace, facts.arn, step.history)
 
-    def _finish(self, execution: int, started: Started, finish: FinishExecution, *, is_express: bool) -> None:
+    def _finish(self, execution: int, facts: ExecutionFacts, finish: FinishExecution, *, is_express: bool) -> None:
         output = None
         if finish.status == "SUCCEEDED":
             output = to_text(finish.output)
@@ -344,13 +344,13 @@ class ExecutionRunner:
             (finish.status, output, finish.error, finish.cause, self._clock.now(), execution),
         )
         self.tell_status(execution)
-        if started.machine in self._machines.deleting:
-            self._machines.finish_deleting(started.machine)
-        finished = Finished(execution, started.arn, started.machine, started.is_child, is_express, finish)
+        if facts.machine in self._machines.deleting:
+            self._machines.finish_deleting(facts.machine)
+        finished = Finished(execution, facts.arn, facts.machine, facts.is_child, is_express, finish)
         for listener in self.listeners:
             listener(finished)
 
-    def _fail(self, execution: int, started: Started, event: Event, error: Exception) -> None:
+    def _fail(self, execution: int, facts: ExecutionFacts, event: Event, error: Exception) -> None:
         cause = f"Internal error of stepbridge at {type(event).__name__}: {type(error).__name__}: {error}"
         last = self._history.last_event(execution)
         number = last["id"] if last is not None else 0
@@ -364,8 +364,8 @@ class ExecutionRunner:
         self._timers.cancel_all(execution)
         row = self._store.query("SELECT express FROM executions WHERE id = ?", (execution,))[0]
         finish = FinishExecution("FAILED", None, "States.Runtime", cause)
-        self._finish(execution, started, finish, is_express=bool(row["express"]))
-        hops.tell(self._trace, started.arn, [failed])
+        self._finish(execution, facts, finish, is_express=bool(row["express"]))
+        hops.tell(self._trace, facts.arn, [failed])
 
     def _add_task(self, execution: int, command: InvokeTask) -> None:
         is_activity = isinstance(resources.parse(command.resource), resources.Activity)
