@@ -1,14 +1,17 @@
 """SIGTERM in the middle of invocations: to whoever waits for one, Lambda is away for a while, and no function fails."""
 
+import http.client
 import io
 import json
 import signal
 import tempfile
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -41,6 +44,7 @@ def handler(event, context):
 """
 ROLE = "arn:aws:iam::123456789012:role/any"
 SHORT, LONG = 2, 3600
+LONGEST_WAIT = 20  # seconds that ReceiveMessage may take
 CLIENTS = {"short": SHORT, "long": LONG}
 ONCE = {"Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": "job", "Payload.$": "$"}}
 # What AWS recommends for every Lambda task: step-functions/latest/dg/bp-lambda-serviceexception.html
@@ -189,3 +193,23 @@ def test_executions_of_another_process_go_on(
             assert set(failed[1:]) <= {"Lambda.SdkClientException"}
     finally:
         engine.kill()
+
+
+def test_who_waits_for_messages_does_not_hold_up_a_stop(emulator: EmulatorProcess) -> None:
+    sqs = emulator.client("sqs")
+    queue = sqs.create_queue(QueueName="empty")["QueueUrl"]
+    waits = http.client.HTTPConnection(urlsplit(emulator.endpoints["http"]).netloc)
+    headers = {
+        "Authorization": "AWS4-HMAC-SHA256 Credential=any/20250101/us-east-1/sqs/aws4_request",
+        "Content-Type": "application/x-amz-json-1.0",
+        "X-Amz-Target": "AmazonSQS.ReceiveMessage",
+    }
+    waits.request("POST", "/", json.dumps({"QueueUrl": queue, "WaitTimeSeconds": LONGEST_WAIT}), headers)
+    over = time.monotonic() + LONGEST_WAIT
+    sqs.get_queue_attributes(QueueUrl=queue)  # answered after the other has been read
+
+    terminate(emulator)
+
+    assert time.monotonic() < over, "the stop has waited for messages too"
+    assert waits.getresponse().status == 503
+    waits.close()

@@ -1,5 +1,6 @@
 """One emulator: its parts, how they know each other, and in which order they start and stop."""
 
+import asyncio
 import logging
 import socket
 import ssl
@@ -39,6 +40,11 @@ from stepbridge.stepfunctions.service.integrations import LambdaInvoker, Mocks, 
 from stepbridge.store import Store
 from stepbridge.trace import Trace
 
+# How long requests in hand may take when the emulator stops, in seconds, and those that have been in hand all the time
+# that what they may wait for had to finish.
+_REQUESTS_SECONDS = 2
+_LATE_REQUESTS_SECONDS = 1
+
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 what to dial when the emulator listens on all
 
 
@@ -46,6 +52,10 @@ class _Part(Protocol):
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
+
+
+class _Draining(Protocol):
+    async def drain(self) -> None: ...
 
 
 class Emulator:
@@ -104,7 +114,11 @@ class Emulator:
             raise
 
     async def stop(self) -> None:
-        """Finish what is in hand, close everything; what was acknowledged is in the database."""
+        """Finish what is in hand, for some seconds, and close everything; what was acknowledged is in the database.
+
+        All that waits for something here has its own limit, and they add up to less than seven seconds: `docker stop`
+        kills what takes ten.
+        """
         await self._exit.aclose()
 
     async def _start(self) -> None:
@@ -214,9 +228,18 @@ class Emulator:
             self._local_port = listeners[-1].getsockname()[1]
         server = HttpServer(api.application, *listeners)
         await server.start()
-        self._exit.push_async_callback(server.stop)
-        self._exit.callback(api.close)
-        self._exit.push_async_callback(lambda_service.drain)  # before anything that functions call is gone
+        self._exit.push_async_callback(self._finish, server, api, lambda_service, rules, schedules)
+
+    async def _finish(self, server: HttpServer, api: Api, *parts: _Draining) -> None:
+        """Finish what is in hand: what `parts` do while all that they call still answers, and then requests.
+
+        A request that is still in hand when a part has run out of time waits for something that does not come.
+        """
+        began = SystemClock().now()
+        await asyncio.gather(*(part.drain() for part in parts))
+        api.close()
+        late = SystemClock().now() - began > _REQUESTS_SECONDS
+        await server.stop(_LATE_REQUESTS_SECONDS if late else _REQUESTS_SECONDS)
 
     async def _own(self, store: Store) -> None:
         """Take the database for this account and region: what is in it has ARNs of those, and would not be found."""

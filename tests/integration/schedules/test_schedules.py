@@ -15,7 +15,7 @@ from stepbridge.api.errors import AwsError
 from stepbridge.api.moto_backend import MotoBackend
 from stepbridge.api.service import Caller, Members, Service
 from stepbridge.clock import ManualClock
-from stepbridge.schedules import Schedules
+from stepbridge.schedules import Schedules, engine
 from stepbridge.settings import Settings
 from stepbridge.store import Store
 from stepbridge.trace import Trace
@@ -34,6 +34,12 @@ class StepFunctions(Service):
 
     def __init__(self) -> None:
         self.inputs: list[str] = []
+        self.silent = asyncio.Event()
+
+    async def start_sync_execution(self, caller: Caller, request: Members) -> Members:
+        self.silent.set()
+        await asyncio.get_running_loop().create_future()
+        return {}
 
     async def start_execution(self, caller: Caller, request: Members) -> Members:
         self.inputs.append(request["input"])
@@ -445,5 +451,23 @@ def test_what_is_not_there_is_told(bench: Run) -> None:
                 await one.call("events", "PutTargets", Rule="matching", Targets=[target])
             assert refusal.value.code == "ValidationException"
             assert message in refusal.value.message
+
+    bench(scenario)
+
+
+def test_a_target_that_never_answers_does_not_keep_the_emulator_from_stopping(
+    bench: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_DRAIN_SECONDS", 0.1)
+
+    async def scenario(one: Bench) -> None:
+        target = {
+            "Arn": "arn:aws:scheduler:::aws-sdk:sfn:startSyncExecution",
+            "Input": json.dumps({"stateMachineArn": MACHINE}),
+        }
+        await one.schedule("waits", "at(2025-03-03T12:01:00)", target)
+        one.clock.advance(60)
+        await one.states.silent.wait()
+        await asyncio.wait_for(one.schedules.stop(), 30)
 
     bench(scenario)

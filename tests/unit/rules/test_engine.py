@@ -263,7 +263,7 @@ def test_what_was_accepted_survives_a_killed_process(tmp_path: Path) -> None:
 
 
 def test_stopping_finishes_what_is_in_hand_and_tells_what_is_not(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepbridge.iot.rules.engine._GRACE", 0.05)
+    monkeypatch.setattr("stepbridge.iot.rules.engine._DRAIN_SECONDS", 0.05)
 
     async def test() -> None:
         await rules.create("quick", "SELECT * FROM 'a'", republish("b"))

@@ -30,6 +30,7 @@ from stepbridge.api.moto_journal import (
 )
 from stepbridge.api.queue_arrivals import tell_of_arrivals
 from stepbridge.api.schedule_changes import EventListener, tell_of_events, tell_of_rules, tell_of_schedules
+from stepbridge.api.waiting_threads import WaitingThreads
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,8 @@ class MotoBackend:
 
     def __init__(self, account: str) -> None:
         self._account = account
-        self._threads = ThreadPoolExecutor(_WSGI_THREADS, thread_name_prefix="moto")
+        self._waiting = WaitingThreads()
+        self._threads = ThreadPoolExecutor(_WSGI_THREADS, thread_name_prefix="moto", initializer=self._waiting.take)
         self._application: Callable[..., Any] = _not_loaded
         self._loading = threading.Lock()
         self.iam_revision = 0
@@ -170,6 +172,7 @@ class MotoBackend:
 
     def close(self) -> None:
         """Stop the threads."""
+        self._waiting.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _message_arrived(self, queue_arn: str, delay: float) -> None:
@@ -200,6 +203,7 @@ class MotoBackend:
                     name_uploads_by_seed()
                 elif service == "sqs":
                     tell_of_arrivals(self._message_arrived)
+                    WaitingThreads.make_closable()
                 elif service == "events":
                     tell_of_rules(self._schedule_changed)
                     tell_of_events(self._event_matched)

@@ -82,7 +82,6 @@ class HttpServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=2,
             timeout_keep_alive=75,
         )
         self._server = _Server(config)
@@ -94,11 +93,14 @@ class HttpServer:
         self._task = asyncio.create_task(self._server.serve(sockets=list(self._listeners)))
         await self._server.ready.wait()
 
-    async def stop(self) -> None:
-        """Finish the requests in hand and close."""
+    async def stop(self, seconds: int) -> None:
+        """Finish the requests in hand, for `seconds` at most, and close.  Requests that take longer are cancelled."""
+        self._server.config.timeout_graceful_shutdown = seconds
         self._server.should_exit = True
         if self._task is not None:
             await self._task
+        if cancelled := list(self._server.server_state.tasks):
+            await asyncio.wait(cancelled)  # their answers go out before anything else is gone
 
 
 def listen(host: str, port: int) -> tuple[socket.socket, bool]:

@@ -43,7 +43,8 @@ from stepbridge.trace import Trace
 MAX_PAYLOAD = 6_291_456  # bytes, synchronous
 MAX_EVENT = 1_048_576  # bytes, asynchronous
 
-# How long invocations in hand may take when the emulator stops: less than the ten seconds that `docker stop` waits.
+# How long invocations in hand may take when the emulator stops: with what comes after, less than the ten seconds that
+# `docker stop` waits.
 _DRAIN_SECONDS = 5.0
 
 _RUNTIME_API_HOST = "127.0.0.1"  # whatever address the emulator listens on
@@ -116,6 +117,7 @@ class Functions:
         The time is real, also where the emulator's stands still.
         """
         self._draining = True
+        await self._logs.stop()
         if self.concurrency.running:
             clock = SystemClock()
             over = clock.call_at(clock.now() + _DRAIN_SECONDS, self._drained.set)
@@ -130,7 +132,7 @@ class Functions:
         for launcher in self._launchers.values():
             launcher.close()
         self._launchers.clear()
-        await self._logs.flush()
+        await self._logs.stop()
 
     # Invoking
 

@@ -37,11 +37,12 @@ class LogShipper:
         self._known: set[tuple[str, str]] = set()
         self._timer: Timer | None = None
         self._sending: asyncio.Task[None] | None = None
+        self._stopped = False
         self.dropped = 0
 
     def write(self, group: str, stream: str, writer: RoleSession, line: str) -> None:
         """Take one line, of now."""
-        if not line:
+        if not line or self._stopped:
             return  # CloudWatch Logs has no empty events
         if self._count >= _MAX_PENDING:
             self.dropped += 1
@@ -61,6 +62,15 @@ class LogShipper:
             self._start()
         if self._sending is not None:
             await asyncio.wait([self._sending])
+
+    async def stop(self) -> None:
+        """Send no more: log events are not kept over a restart, and to load moto for them would hold up the stop."""
+        self._stopped = True
+        if (sending := self._sending) is not None:
+            sending.cancel()
+            await asyncio.wait([sending])
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _wait(self) -> None:
         self._timer = self._clock.call_at(self._clock.now() + _DELAY, self._start)

@@ -28,6 +28,8 @@ CREATE TABLE schedule (
 """
 # How late a time may be noticed that is not missed: the emulator did not run then.
 _GRACE = 60.0
+# How long stopping waits for what is being sent, in seconds.
+_DRAIN_SECONDS = 3.0
 
 
 @dataclass(slots=True)
@@ -66,6 +68,7 @@ class Schedules:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading = False
         self._outdated = False
+        self._draining = False
         store.migrate("schedules", [_TABLES])
 
     async def start(self) -> None:
@@ -74,11 +77,21 @@ class Schedules:
             self.changed()
             await self.settled()
 
+    async def drain(self) -> None:
+        """The emulator is about to stop: let what is being sent be sent, for a while."""
+        if not self._draining and self._tasks:
+            self._draining = True
+            await asyncio.wait(self._tasks, timeout=_DRAIN_SECONDS)
+
     async def stop(self) -> None:
-        """Stop the timer and finish what is being sent."""
+        """Stop the timer, and give up what is still being sent: a target may take for ever over what it is sent."""
         if self._timer is not None:
             self._timer.cancel()
-        await self.settled()
+        await self.drain()
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)
 
     async def settled(self) -> None:
         """Return when nothing is being read or sent."""

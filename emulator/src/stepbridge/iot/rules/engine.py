@@ -63,7 +63,7 @@ MAX_RUNNING = 256
 # Waiting deliveries beyond this are dropped, with a hop that says so: AWS throttles too (RuleMessageThrottled).
 MAX_WAITING = 100_000
 # How long stopping waits for what is under way, in seconds.
-_GRACE = 3.0
+_DRAIN_SECONDS = 3.0
 # developerguide/iot-rule-actions.html: "AWS IoT might make multiple attempts to perform an action".
 _RETRY_AFTER = (0.1, 0.4)
 _TRANSIENT = ("Throttling", "TooManyRequests", "ServiceUnavailable", "InternalFailure", "InternalServerError")
@@ -101,6 +101,7 @@ class RulesEngine:
         self._trie: TopicTrie[Rule] = TopicTrie()
         self._waiting: deque[_Job] = deque()
         self._running: set[asyncio.Task[None]] = set()
+        self._draining = False
         last = store.query_one("SELECT max(id) AS id FROM rules_delivery")
         self._last_row: int = (last and last["id"]) or 0
         for row in store.query("SELECT name, payload, created_at FROM rules_rule"):
@@ -159,10 +160,15 @@ class RulesEngine:
             evaluation = self._evaluation(rule, message)
             self._enqueue(_Job(rule, message, evaluation, rule.statement.run(evaluation), row["id"]))
 
+    async def drain(self) -> None:
+        """The emulator is about to stop: let what is under way be done, for a while."""
+        if not self._draining and self._running:
+            self._draining = True
+            await asyncio.wait(self._running, timeout=_DRAIN_SECONDS)
+
     async def stop(self) -> None:
         """Finish what is in hand; what takes longer is told, or done after the next start if it is in the database."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=_GRACE)
+        await self.drain()
         for job in self._waiting:
             if job.row is None:
                 self._emit("dropped", f"{job.rule.name}: not done when stepbridge stopped", job.rule.name, job.message)
