@@ -39,6 +39,10 @@ def handler(event, context):
         time.sleep(60)
     if what == "/malformed":
         return {"statusCode": "none"}
+    if what == "/bytes":
+        return b"no JSON"
+    if what == "/injected":
+        return {"statusCode": 200, "headers": {"x": "a\\r\\nb: c"}}
     if what == "/text":
         return "hello"
     if what == "/large":
@@ -294,7 +298,7 @@ def test_a_response(urls: Urls, function: str) -> None:
     assert (status, got, "content-length" in dict(headers)) == (204, b"", False)
 
 
-@pytest.mark.parametrize("path", ["fail", "malformed", "slow", "large"])
+@pytest.mark.parametrize("path", ["fail", "malformed", "bytes", "injected", "slow", "large"])
 def test_functions_that_fail(urls: Urls, function: str, path: str) -> None:
     urls.functions.update_function_configuration(FunctionName=function, Timeout=1 if path == "slow" else 20)
     status, headers, body = send(urls.url(function) + path)

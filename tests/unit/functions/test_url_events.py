@@ -174,18 +174,29 @@ def test_responses(answer: object, status: int, headers: list[tuple[str, str]], 
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        ({"statusCode": "soon"}, 'its statusCode is "soon", not a number from 100 to 599'),
-        ({"statusCode": True}, "its statusCode is true, not a number from 100 to 599"),
-        ({"statusCode": 99}, "its statusCode is 99, not a number from 100 to 599"),
-        ({"statusCode": None}, "its statusCode is null, not a number from 100 to 599"),
+        ({"statusCode": "soon"}, 'its statusCode is "soon", not a number from 200 to 599'),
+        ({"statusCode": True}, "its statusCode is true, not a number from 200 to 599"),
+        ({"statusCode": 101}, "its statusCode is 101, not a number from 200 to 599"),
+        ({"statusCode": None}, "its statusCode is null, not a number from 200 to 599"),
         ({"statusCode": 200, "body": {"a": 1}}, 'its body is no string, but {"a": 1}'),
         ({"statusCode": 200, "body": "%", "isBase64Encoded": True}, "its body is not base64, though isBase64Encoded"),
         ({"statusCode": 200, "headers": ["a"]}, "its headers are no object"),
         ({"statusCode": 200, "headers": {"a": ["b"]}}, 'its header a is ["b"], not a string'),
         ({"statusCode": 200, "cookies": "a=1"}, "its cookies are not a list of strings"),
+        ({"statusCode": 200, "headers": {"a": "b\nc"}}, 'its header a is "b\\nc", with a control character'),
+        ({"statusCode": 200, "cookies": ["a\r\nb: c"]}, 'its header set-cookie is "a\\r\\nb: c", with a control'),
+        ({"statusCode": 200, "headers": {"a b": "c"}}, '"a b" is no name of a header'),
+        ({"statusCode": 200, "headers": {"": "c"}}, '"" is no name of a header'),
+        ({"statusCode": 200, "headers": {"€": "c"}}, '"\\u20ac" is no name of a header'),
+        ({"statusCode": 200, "body": "\ud800"}, "its body is no text"),
     ],
 )
 def test_answers_that_are_no_response(answer: object, why: str) -> None:
     with pytest.raises(MalformedResponseError) as refusal:
         response(json.dumps(answer).encode())
     assert str(refusal.value).startswith(why)
+
+
+def test_an_answer_that_is_no_json() -> None:
+    with pytest.raises(MalformedResponseError, match="it is no JSON"):
+        response(b"bytes of a handler")

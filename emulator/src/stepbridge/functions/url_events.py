@@ -6,6 +6,7 @@ Payload format version 2.0: https://docs.aws.amazon.com/lambda/latest/dg/urls-in
 import base64
 import binascii
 import json
+import re
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,9 @@ _TEXT = frozenset({"application/json", "application/javascript", "application/xm
 
 # Between two parties of a connection, or written anew; RFC 9110, section 7.6.1.
 _NOT_PASSED_ON = frozenset({"connection", "content-length", "date", "keep-alive", "transfer-encoding"})
+
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.1
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # in no value: section 5.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,10 @@ def event(request: UrlRequest, url_id: str, request_id: str, now: float, iam: Ma
 
 def response(payload: bytes) -> UrlResponse:
     """The response that a function's answer stands for.  Raises MalformedResponseError."""
-    answer = json.loads(payload)
+    try:
+        answer = json.loads(payload)
+    except ValueError as error:
+        raise MalformedResponseError(f"it is no JSON: {error}") from error
     if not isinstance(answer, dict) or "statusCode" not in answer:
         return UrlResponse(200, [("content-type", "application/json")], payload)
     return replace(
@@ -159,14 +166,20 @@ def _body(body: bytes, content_type: str | None) -> tuple[str, bool]:
 
 
 def _head(answer: Mapping[str, Any], status: object) -> UrlResponse:
-    if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 599:
-        raise MalformedResponseError(f"its statusCode is {json.dumps(status)}, not a number from 100 to 599")
+    # After one below 200 another response would have to come: RFC 9110, section 15.2.
+    if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 599:
+        raise MalformedResponseError(f"its statusCode is {json.dumps(status)}, not a number from 200 to 599")
     headers = _headers(answer.get("headers") or {})
     if not any(name == "content-type" for name, _ in headers):
         headers.append(("content-type", "application/json"))
     cookies = answer.get("cookies") or []
     if not isinstance(cookies, list) or not all(isinstance(cookie, str) for cookie in cookies):
         raise MalformedResponseError("its cookies are not a list of strings")
+    for name, value in [*headers, *(("set-cookie", cookie) for cookie in cookies)]:
+        if not _FIELD_NAME.fullmatch(name):
+            raise MalformedResponseError(f"{json.dumps(name)} is no name of a header")
+        if _CONTROL.search(value):
+            raise MalformedResponseError(f"its header {name} is {json.dumps(value)}, with a control character")
     return UrlResponse(status, headers + [("set-cookie", cookie) for cookie in cookies])
 
 
@@ -189,7 +202,10 @@ def _decoded(body: object, encoded: object) -> bytes:
     if not isinstance(body, str):
         raise MalformedResponseError(f"its body is no string, but {json.dumps(body)[:100]}")
     if not encoded:
-        return body.encode()
+        try:
+            return body.encode()
+        except UnicodeEncodeError as error:
+            raise MalformedResponseError(f"its body is no text: {error}") from error
     try:
         return base64.b64decode(body, validate=True)
     except binascii.Error as error:
