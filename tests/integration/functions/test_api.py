@@ -198,8 +198,32 @@ def test_resource_policies_as_documents(emulator: Lambda) -> None:
         for wrong in ("{", "{}", json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Perhaps"}]})):
             put_wrong = emulator.call("put_resource_policy", **of_function, Policy=wrong)
             assert (await refusal(put_wrong))[0] == "InvalidParameterValueException"
+        latest = emulator.call("put_resource_policy", ResourceArn=f"{ARN}:$LATEST", Policy=policy)
+        assert (await refusal(latest))[1] == "We currently do not support adding policies for $LATEST."
         await emulator.call("delete_resource_policy", **of_function)
         assert await refusal(emulator.call("get_policy", FunctionName="f")) == missing
+        await emulator.service.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_resource_policy_has_a_limit(emulator: Lambda) -> None:
+    async def scenario() -> None:
+        await emulator.create("f", CODE)
+        permission = {"FunctionName": "f", "Action": "lambda:InvokeFunction", "Principal": "iot.amazonaws.com"}
+        source = "arn:aws:iot:us-east-1:123456789012:rule/"
+        for number in range(75):
+            await emulator.call("add_permission", **permission, StatementId=f"s{number}", SourceArn=f"{source}{number}")
+        before = (await emulator.call("get_policy", FunctionName="f"))["Policy"]
+        one_more = emulator.call("add_permission", **permission, StatementId="more", SourceArn=source + "r" * 700)
+        code, message = await refusal(one_more)
+        assert code == "PolicyLengthExceededException"
+        assert message.startswith("The final policy size (2") and message.endswith(" is bigger than the limit (20480)")
+        assert (await emulator.call("get_policy", FunctionName="f"))["Policy"] == before
+        statements = json.loads(before)["Statement"]
+        larger = json.dumps({"Version": "2012-10-17", "Statement": [*statements, {**statements[0], "Sid": "r" * 900}]})
+        put = emulator.call("put_resource_policy", ResourceArn=ARN, Policy=larger)
+        assert (await refusal(put))[0] == "PolicyLengthExceededException"
         await emulator.service.stop()
 
     asyncio.run(scenario())
@@ -230,11 +254,35 @@ def test_versions(emulator: Lambda) -> None:
             "ResourceNotFoundException",
             f"Cannot find alias arn: {ARN}:x",
         )
-        code, _ = await refusal(emulator.call("delete_function", FunctionName="f", Qualifier="1"))
-        assert code == "ResourceConflictException"
+        weights = {"AdditionalVersionWeights": {"2": 0.5}}
+        await emulator.call("update_alias", FunctionName="f", Name="live", RoutingConfig=weights)
+        for referenced in ("1", "2"):
+            assert await refusal(emulator.call("delete_function", FunctionName="f", Qualifier=referenced)) == (
+                "ResourceConflictException",
+                "Unable to delete version because the following aliases reference it: [live]",
+            )
         await emulator.call("delete_alias", FunctionName="f", Name="live")
         await emulator.call("delete_function", FunctionName="f", Qualifier="1")
         assert (await refusal(emulator.call("get_function", FunctionName="f:1")))[0] == "ResourceNotFoundException"
+        await emulator.service.stop()
+
+    asyncio.run(scenario())
+
+
+def test_what_hangs_on_an_alias_goes_with_it(emulator: Lambda) -> None:
+    async def scenario() -> None:
+        await emulator.create("f", CODE, Publish=True)
+        live = {"FunctionName": "f", "Qualifier": "live"}
+        permission = {"StatementId": "s", "Action": "lambda:InvokeFunction", "Principal": "*"}
+        await emulator.call("create_alias", FunctionName="f", Name="live", FunctionVersion="1")
+        await emulator.call("add_permission", **live, **permission)
+        await emulator.call("add_permission", FunctionName="f", **permission)
+        await emulator.call("put_function_event_invoke_config", **live, MaximumRetryAttempts=0)
+        await emulator.call("delete_alias", FunctionName="f", Name="live")
+        await emulator.call("create_alias", FunctionName="f", Name="live", FunctionVersion="1")
+        for operation in ("get_policy", "get_function_event_invoke_config"):
+            assert (await refusal(emulator.call(operation, **live)))[0] == "ResourceNotFoundException"
+        assert "Policy" in await emulator.call("get_policy", FunctionName="f")
         await emulator.service.stop()
 
     asyncio.run(scenario())

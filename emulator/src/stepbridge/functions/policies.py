@@ -4,7 +4,10 @@ https://docs.aws.amazon.com/lambda/latest/dg/access-control-resource-based.html
 """
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
+from stepbridge.api.errors import AwsError
 from stepbridge.api.service import Caller, Members
 from stepbridge.authorization import IAM_RESOURCE, MalformedPolicyError, parse_policy
 from stepbridge.functions.invoker import Functions
@@ -13,6 +16,10 @@ from stepbridge.functions.permissions import new_statement
 from stepbridge.functions.refusals import conflict, invalid, not_found, revision_differs
 from stepbridge.functions.registry import FunctionRegistry, require_function
 from stepbridge.store import Store
+
+_MAX_POLICY = 20_480  # bytes; https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+
+Statement = dict[str, Any]
 
 
 class PolicyOperations:
@@ -25,9 +32,8 @@ class PolicyOperations:
     async def add_permission(self, caller: Caller, request: Members) -> Members:
         name = self._policy_name(request)
         require_function(self._registry, name)
+        _refuse_latest(name)
         qualifier = name.qualifier or ""
-        if qualifier == LATEST:
-            raise invalid("We currently do not support adding policies for $LATEST.")
         statements = self._registry.statements(name.name, qualifier)
         self._check_policy_revision(name, request)
         if request["StatementId"] in statements:
@@ -36,6 +42,7 @@ class PolicyOperations:
                 "Please provide a new statement id, or remove the existing statement."
             )
         statement = new_statement(request, name.arn)
+        _check_size([*statements.values(), statement])
         self._registry.add_statement(name.name, qualifier, statement)
         await self._store.committed()
         return {"Statement": json.dumps(statement, separators=(",", ":"))}
@@ -57,6 +64,7 @@ class PolicyOperations:
     async def put_resource_policy(self, caller: Caller, request: Members) -> Members:
         name = self._policy_name({"FunctionName": request["ResourceArn"]})
         require_function(self._registry, name)
+        _refuse_latest(name)
         self._check_policy_revision(name, request)
         try:
             parse_policy("of the function", request["Policy"], IAM_RESOURCE)
@@ -65,6 +73,7 @@ class PolicyOperations:
         statements = json.loads(request["Policy"])["Statement"]
         if isinstance(statements, dict):
             statements = [statements]
+        _check_size(statements)
         self._registry.replace_statements(name.name, name.qualifier or "", statements)
         await self._store.committed()
         return self._policy(name)
@@ -89,9 +98,8 @@ class PolicyOperations:
         statements = self._registry.statements(name.name, name.qualifier or "")
         if not statements:
             raise not_found()
-        document = {"Version": "2012-10-17", "Id": "default", "Statement": list(statements.values())}
         return {
-            "Policy": json.dumps(document, separators=(",", ":")),
+            "Policy": _document(list(statements.values())),
             "RevisionId": self._registry.policy_revision(name.name, name.qualifier or ""),
         }
 
@@ -99,3 +107,24 @@ class PolicyOperations:
         revision = self._registry.policy_revision(name.name, name.qualifier or "")
         if request.get("RevisionId", revision) != revision:
             raise revision_differs()
+
+
+def _refuse_latest(name: FunctionName) -> None:
+    if name.qualifier == LATEST:
+        raise invalid("We currently do not support adding policies for $LATEST.")
+
+
+def _check_size(statements: Sequence[Statement]) -> None:
+    """Raises PolicyLengthExceededException for a policy of these statements."""
+    size = len(_document(statements).encode())
+    if size > _MAX_POLICY:
+        raise AwsError(
+            "PolicyLengthExceededException",
+            f"The final policy size ({size}) is bigger than the limit ({_MAX_POLICY})",
+            members={"Type": "User"},
+        )
+
+
+def _document(statements: Sequence[Statement]) -> str:
+    document = {"Version": "2012-10-17", "Id": "default", "Statement": statements}
+    return json.dumps(document, separators=(",", ":"))

@@ -173,7 +173,9 @@ class FunctionRegistry:
         self._versions.pop((name, version), None)
 
     def delete_version(self, name: str, version: str) -> None:
+        """Also what is kept of its resource policy and its asynchronous invocations."""
         self._store.execute("DELETE FROM lambda_versions WHERE name = ? AND version = ?", (name, version))
+        self._delete_what_hangs_on(name, version)
         self._versions.pop((name, version), None)
 
     def versions(self, name: str) -> list[Configuration]:
@@ -197,11 +199,17 @@ class FunctionRegistry:
         )
 
     def delete_alias(self, name: str, alias: str) -> None:
+        """Also what is kept of its resource policy and its asynchronous invocations: another may have the name."""
         self._store.execute("DELETE FROM lambda_aliases WHERE name = ? AND alias = ?", (name, alias))
+        self._delete_what_hangs_on(name, alias)
 
     def aliases(self, name: str) -> list[dict[str, Any]]:
         rows = self._store.query("SELECT configuration FROM lambda_aliases WHERE name = ? ORDER BY alias", (name,))
         return [json.loads(row[0]) for row in rows]
+
+    def _delete_what_hangs_on(self, name: str, qualifier: str) -> None:
+        self.replace_statements(name, qualifier, [])
+        self.delete_event_invoke_config(name, qualifier)
 
     # Resource policies; the qualifier of the unqualified function is ""
 

@@ -21,6 +21,7 @@ from stepbridge.functions.management import ManagementOperations, ManagementSett
 from stepbridge.functions.names import LATEST, FunctionName
 from stepbridge.functions.pagination import page
 from stepbridge.functions.policies import PolicyOperations
+from stepbridge.functions.provisioned import versions_of
 from stepbridge.functions.queues import queue_url
 from stepbridge.functions.refusals import conflict, invalid, revision_differs
 from stepbridge.functions.registry import Configuration
@@ -184,14 +185,10 @@ class LambdaService(
             self._registry.delete(name.name)
         else:
             self._registry.version(name, name.qualifier)
-            using = [
-                alias["Name"]
-                for alias in self._registry.aliases(name.name)
-                if alias["FunctionVersion"] == name.qualifier
-            ]
-            if using:
+            aliases = self._registry.aliases(name.name)
+            if using := [alias["Name"] for alias in aliases if name.qualifier in versions_of(alias)]:
                 raise conflict(
-                    f"Version {name.qualifier} of function {name.name} is referenced by alias {', '.join(using)}"
+                    f"Unable to delete version because the following aliases reference it: [{', '.join(using)}]"
                 )
             self._registry.delete_version(name.name, name.qualifier)
         self.functions.deleted(name.name, name.qualifier)
