@@ -1,10 +1,12 @@
 """What AWS::Lambda::* resources do beyond being there, and which are refused before anything is made."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from tests.e2e.harness import wait_until
 from tests.integration.cloudformation.stacks import ROLE, Stacks, function
 
 from stepbridge.testing import EmulatorProcess
@@ -74,6 +76,32 @@ def test_what_cannot_be_initialised_fails_the_stack(stacks: Stacks) -> None:
     )
     assert "Provisioned Concurrency configuration failed to be applied. Reason: FUNCTION_ERROR_INIT_FAILURE" in reason
     stacks.delete("uninitialised")
+
+
+def test_kill_9_while_what_is_provisioned_is_waited_for(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    slow = f"import os, time\nwhile not os.path.exists({str(gate)!r}):\n    time.sleep(0.01)\n{KIND}"
+    resources = {"Role": SILENT_ROLE, "F": function(slow), "V": version(), "A": alias("V", **provisioned(1))}
+    made = ("A", "CREATE_IN_PROGRESS", "Resource creation Initiated")
+    emulator = EmulatorProcess(tmp_path / "data")
+    emulator.start()
+    try:
+        before = Stacks(emulator)
+        body = json.dumps({"Resources": resources})
+        before.client.create_stack(StackName="cut-off", TemplateBody=body, Capabilities=["CAPABILITY_IAM"])
+        wait_until(lambda: made in before.events("cut-off"), "the alias is made")
+        emulator.kill()
+        emulator.start()
+        after = Stacks(emulator)
+        assert after.client.describe_stacks(StackName="cut-off")["Stacks"][0]["StackStatus"] == "CREATE_IN_PROGRESS"
+        gate.touch()
+        assert after.status("cut-off") == "CREATE_COMPLETE"
+        assert [status for logical, status, _ in after.events("cut-off") if logical == "A"][-1] == "CREATE_COMPLETE"
+        where = {"FunctionName": after.physical_id("cut-off", "F"), "Qualifier": "live"}
+        config = emulator.client("lambda").get_provisioned_concurrency_config(**where)
+        assert (config["Status"], config["AvailableProvisionedConcurrentExecutions"]) == ("READY", 1)
+    finally:
+        emulator.close()
 
 
 def test_a_version_that_is_there_already_is_not_taken_over(stacks: Stacks) -> None:

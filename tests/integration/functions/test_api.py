@@ -211,18 +211,19 @@ def test_a_resource_policy_has_a_limit(emulator: Lambda) -> None:
     async def scenario() -> None:
         await emulator.create("f", CODE)
         permission = {"FunctionName": "f", "Action": "lambda:InvokeFunction", "Principal": "iot.amazonaws.com"}
-        source = "arn:aws:iot:us-east-1:123456789012:rule/"
-        for number in range(75):
-            await emulator.call("add_permission", **permission, StatementId=f"s{number}", SourceArn=f"{source}{number}")
+        long = "arn:aws:" + "r" * 15_000
+        first = await emulator.call("add_permission", **permission, StatementId="a", SourceArn=long)
         before = (await emulator.call("get_policy", FunctionName="f"))["Policy"]
-        one_more = emulator.call("add_permission", **permission, StatementId="more", SourceArn=source + "r" * 700)
-        code, message = await refusal(one_more)
-        assert code == "PolicyLengthExceededException"
-        assert message.startswith("The final policy size (2") and message.endswith(" is bigger than the limit (20480)")
+        size = len(before) + len(",") + len(first["Statement"]) - 8_000
+        second = emulator.call("add_permission", **permission, StatementId="b", SourceArn=long[:-8_000])
+        assert await refusal(second) == (
+            "PolicyLengthExceededException",
+            f"The final policy size ({size}) is bigger than the limit (20480)",
+        )
         assert (await emulator.call("get_policy", FunctionName="f"))["Policy"] == before
-        statements = json.loads(before)["Statement"]
-        larger = json.dumps({"Version": "2012-10-17", "Statement": [*statements, {**statements[0], "Sid": "r" * 900}]})
-        put = emulator.call("put_resource_policy", ResourceArn=ARN, Policy=larger)
+        statement = {"Effect": "Allow", "Principal": "*", "Action": "lambda:InvokeFunction", "Resource": ARN}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement] * 200})
+        put = emulator.call("put_resource_policy", ResourceArn=ARN, Policy=policy)
         assert (await refusal(put))[0] == "PolicyLengthExceededException"
         await emulator.service.stop()
 

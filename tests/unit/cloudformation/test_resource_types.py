@@ -87,6 +87,30 @@ def test_every_property_is_in_the_model_of_its_service(name: str, resource_type:
             ["#/ProvisionedConcurrencyConfig: wants [ProvisionedConcurrentExecutions]"],
         ),
         (
+            "AWS::Lambda::Alias",
+            {"FunctionName": "f", "FunctionVersion": "1", "Name": "a", "RoutingConfig": "2"},
+            ["#/RoutingConfig: wants a list [AdditionalVersionWeights]"],
+        ),
+        (
+            "AWS::Lambda::Alias",
+            {
+                "FunctionName": "f",
+                "FunctionVersion": "1",
+                "Name": "a",
+                "RoutingConfig": {
+                    "AdditionalVersionWeights": [
+                        "2",
+                        {"FunctionVersion": KNOWN_AFTER_APPLY, "FunctionWeight": "0.5"},
+                        {"FunctionVersion": "3", "FunctionWeight": "half"},
+                    ]
+                },
+            },
+            [
+                "#/RoutingConfig/AdditionalVersionWeights/0: wants [FunctionVersion] and [FunctionWeight]",
+                "#/RoutingConfig/AdditionalVersionWeights/2/FunctionWeight: expected type: Number, found: String",
+            ],
+        ),
+        (
             "AWS::Lambda::CodeSigningConfig",
             {"CodeSigningPolicies": {"UntrustedArtifactOnDeployment": "Refuse"}},
             [

@@ -119,7 +119,12 @@ class Operation:
         if before is None:
             return await self._create(declaration, after, "CREATE")
         if before.type_name == declaration.type_name and before.properties == properties:
-            self._keep(replace(after, made=before.made), status=None)
+            after = replace(after, made=before.made)
+            record = self._records.resource(self._stack["StackId"], name)
+            if record is not None and record["ResourceStatus"].endswith("_IN_PROGRESS"):
+                # It was made before a restart, and is still to be waited for.
+                return await self._stabilize(declaration, after, record["ResourceStatus"].removesuffix("_IN_PROGRESS"))
+            self._keep(after, status=None)
             return True
         if before.type_name != declaration.type_name or find_type(declaration.type_name).needs_replacement(
             before.properties, properties
@@ -144,6 +149,15 @@ class Operation:
         after = replace(after, made=made)
         self._remember(Done(before, after, anew=True))
         self._resource_status(declaration, f"{verb}_IN_PROGRESS", after, "Resource creation Initiated")
+        return await self._stabilize(declaration, after, verb)
+
+    async def _stabilize(self, declaration: Declaration, after: Existing, verb: str) -> bool:
+        """Wait for what has been made, and end the creation of it, or the update that it is a part of."""
+        try:
+            await self._carrier(after).stabilize(after.made, await looked_up(self._calls, after.properties))
+        except Exception as error:
+            self._existing[after.logical_id] = after
+            return self._failed(declaration, f"{verb}_FAILED", after, _reason(error))
         if self._failing:  # what was under way when another failed is not wanted any more
             self._existing[after.logical_id] = after
             return self._failed(declaration, f"{verb}_FAILED", after, "Resource creation cancelled")

@@ -121,6 +121,14 @@ class ResourceType(ABC):
     async def create(self, properties: Properties) -> Made:
         """Make the resource.  Raises AwsError or ResourceError, leaving nothing behind (but see ProviderError)."""
 
+    async def stabilize(self, made: Made, properties: Properties) -> None:  # noqa: B027 - most are usable at once
+        """Wait until the resource, which has just been made, can be used.
+
+        Called again after a restart, so that what takes long belongs here and not into :meth:`create`.  Raises AwsError
+        or ResourceError; the resource is then deleted as any other of the stack.
+        https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-test-contract.html
+        """
+
     @abstractmethod
     async def update(self, made: Made, old: Properties, new: Properties) -> Made:
         """Change the resource from `old` to `new`, which differ in no property that needs a replacement.

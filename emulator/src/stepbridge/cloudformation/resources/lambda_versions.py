@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, ClassVar
 
-from stepbridge.api.errors import AwsError
 from stepbridge.cloudformation.errors import ResourceError
 from stepbridge.cloudformation.resources.base import Kind, Made, Properties, Property, ResourceType, shaped
 from stepbridge.cloudformation.resources.shapes import problems, shape_at, to_api
@@ -77,12 +76,10 @@ class Version(_Provisioned):
                 f'Resource handler returned message: "A version for this Lambda function exists ( {version} ). Modify '
                 'the function to create a new version." (HandlerErrorCode: AlreadyExists)'
             )
-        try:
-            await self.provision(function, version, {}, properties)
-        except (AwsError, ResourceError):
-            await self.call_unless_gone("DeleteFunction", FunctionName=function, Qualifier=version)
-            raise
         return Made(arn, {"FunctionArn": arn, "Version": version})
+
+    async def stabilize(self, made: Made, properties: Properties) -> None:
+        await self.provision(properties["FunctionName"], made.attributes["Version"], {}, properties)
 
     async def _versions(self, function: str) -> AsyncIterator[str]:
         marker: dict[str, str] = {}
@@ -118,20 +115,14 @@ class Alias(_Provisioned):
     @classmethod
     def check(cls, properties: Properties) -> Iterator[str]:
         yield from super().check(properties)
-        weights = properties.get("RoutingConfig", {}).get("AdditionalVersionWeights", [])
-        for index, weight in enumerate(weights):
-            if set(weight) != {"FunctionVersion", "FunctionWeight"}:
-                yield f"#/RoutingConfig/AdditionalVersionWeights/{index}: wants [FunctionVersion] and [FunctionWeight]"
+        yield from _routing_problems(properties.get("RoutingConfig", {}))
 
     async def create(self, properties: Properties) -> Made:
         created = await self.call("CreateAlias", **self.members(properties), **self._routing(properties))
-        function, name = properties["FunctionName"], properties["Name"]
-        try:
-            await self.provision(function, name, {}, properties)
-        except (AwsError, ResourceError):
-            await self.call_unless_gone("DeleteAlias", FunctionName=function, Name=name)
-            raise
         return Made(created["AliasArn"], {"AliasArn": created["AliasArn"]})
+
+    async def stabilize(self, made: Made, properties: Properties) -> None:
+        await self.provision(properties["FunctionName"], properties["Name"], {}, properties)
 
     async def update(self, made: Made, old: Properties, new: Properties) -> Made:
         members = {"Description": "", **self.members(new)}
@@ -141,7 +132,7 @@ class Alias(_Provisioned):
         await self.call(
             "UpdateAlias",
             **members,
-            RoutingConfig={"AdditionalVersionWeights": {}, **self._routing(new).get("RoutingConfig", {})},
+            RoutingConfig={_WEIGHTS: {}, **self._routing(new).get("RoutingConfig", {})},
         )
         await self.provision(function, name, old, new)
         return made
@@ -150,11 +141,30 @@ class Alias(_Provisioned):
         await self.call("DeleteAlias", FunctionName=properties["FunctionName"], Name=properties["Name"])
 
     def _routing(self, properties: Properties) -> dict[str, Any]:
-        weights = properties.get("RoutingConfig", {}).get("AdditionalVersionWeights", [])
+        weights = properties.get("RoutingConfig", {}).get(_WEIGHTS, [])
         if not weights:
             return {}
         routed = {weight["FunctionVersion"]: float(weight["FunctionWeight"]) for weight in weights}
-        return {"RoutingConfig": {"AdditionalVersionWeights": routed}}
+        return {"RoutingConfig": {_WEIGHTS: routed}}
+
+
+_WEIGHTS = "AdditionalVersionWeights"
+
+
+def _routing_problems(config: Any) -> Iterator[str]:
+    """The weights are a list in templates, and a map from versions in the API."""
+    path = "#/RoutingConfig"
+    weights = config.get(_WEIGHTS, []) if isinstance(config, dict) and not config.keys() - {_WEIGHTS} else None
+    if not isinstance(weights, list):
+        yield f"{path}: wants a list [{_WEIGHTS}]"
+        return
+    weight_shape: Any = shape_at("lambda", f"CreateAlias.RoutingConfig.{_WEIGHTS}")
+    for index, weight in enumerate(weights):
+        place = f"{path}/{_WEIGHTS}/{index}"
+        if not isinstance(weight, dict) or set(weight) != {"FunctionVersion", "FunctionWeight"}:
+            yield f"{place}: wants [FunctionVersion] and [FunctionWeight]"
+        else:
+            yield from problems(weight_shape.value, weight["FunctionWeight"], f"{place}/FunctionWeight")
 
 
 TYPES = (Alias, Version)
