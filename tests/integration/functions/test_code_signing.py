@@ -1,7 +1,7 @@
 """Code signing: configurations, the functions that have one, and what it means for their code."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +178,42 @@ def test_configurations_are_there_after_a_restart(tmp_path: Path) -> None:
         after.store.close()
 
     asyncio.run(scenario())
+
+
+def test_what_others_do_while_code_is_checked(emulator: Lambda, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = emulator.calls.call
+    waiting: list[Callable[[], Coroutine[Any, Any, Any]]] = []
+
+    async def call(service: str, operation: str, **members: Any) -> dict[str, Any]:
+        if operation == "PutMetricData":
+            await waiting.pop()()
+        return await answer(service, operation, **members)
+
+    monkeypatch.setattr(emulator.calls, "call", call)
+    package = {"ZipFile": archive({"app.py": CODE + "  # new"})}
+
+    async def scenario() -> None:
+        arn = await new_config(emulator, "Warn")
+        await emulator.create("f", CODE)
+        await emulator.call("put_function_code_signing_config", FunctionName="f", CodeSigningConfigArn=arn)
+
+        waiting.append(lambda: emulator.call("update_function_configuration", FunctionName="f", Timeout=9))
+        updated = await emulator.call("update_function_code", FunctionName="f", **package)
+        assert updated["Timeout"] == 9
+        assert (await emulator.call("get_function_configuration", FunctionName="f"))["Timeout"] == 9
+
+        waiting.append(lambda: emulator.call("update_function_configuration", FunctionName="f", Timeout=10))
+        stale = emulator.call("update_function_code", FunctionName="f", RevisionId=updated["RevisionId"], **package)
+        assert (await refusal(stale))[0] == "PreconditionFailedException"
+
+        waiting.append(lambda: emulator.call("delete_function", FunctionName="f"))
+        gone = emulator.call("update_function_code", FunctionName="f", **package)
+        assert await refusal(gone) == ("ResourceNotFoundException", f"Function not found: {ARN}")
+
+        waiting.append(lambda: emulator.call("delete_code_signing_config", CodeSigningConfigArn=arn))
+        unsigned = emulator.create("f", CODE, CodeSigningConfigArn=arn)
+        assert (await refusal(unsigned))[0] == "CodeSigningConfigNotFoundException"
+        assert (await emulator.call("list_functions"))["Functions"] == []
+        assert waiting == []
+
+    play(emulator, scenario())

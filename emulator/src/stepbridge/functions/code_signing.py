@@ -99,10 +99,10 @@ class CodeSigning:
         rows = self._store.query("SELECT name FROM lambda_code_signing_functions WHERE arn = ? ORDER BY name", (arn,))
         return [row[0] for row in rows]
 
-    def require(self, arn: str) -> None:
+    def require(self, arn: str) -> CodeSigningConfig:
         """Raises CodeSigningConfigNotFoundException, which is what a function that is to have it is answered with."""
         try:
-            self.find(arn)
+            return self.find(arn)
         except AwsError:
             raise AwsError(
                 "CodeSigningConfigNotFoundException",
@@ -121,12 +121,12 @@ class CodeSigning:
         """Whether a function that has the code signing configuration `arn` may have this code and these layers.
 
         Raises CodeVerificationFailedException if one is not signed where that is enforced, and
-        InvalidParameterValueException if all are, see above.
+        InvalidParameterValueException if all are, see above; CodeSigningConfigNotFoundException.
         """
         if arn is None:
             return
         function = configuration["FunctionName"]
-        policy = self.find(arn)["CodeSigningPolicies"]["UntrustedArtifactOnDeployment"]
+        policy = self.require(arn)["CodeSigningPolicies"]["UntrustedArtifactOnDeployment"]
         packages = [configuration["CodeSha256"], *(layer["CodeSha256"] for layer in configuration.get("Layers", []))]
         signed = all(any(self._code.unpacked(package).glob(_SIGNATURE)) for package in packages)
         if policy == "Enforce":

@@ -111,6 +111,8 @@ class LambdaService(
         await self._signing.check(new, signing)
         if self._registry.exists(name.name):  # while its package was fetched
             raise conflict(f"Function already exist: {name.name}")
+        if signing is not None:  # it may be gone by now
+            self._signing.require(signing)
         self._registry.create(name.name, new, request.get("Tags", {}))
         self._signing.assign(name.name, signing)
         if request.get("Publish"):
@@ -151,30 +153,36 @@ class LambdaService(
 
     async def update_function_code(self, caller: Caller, request: Members) -> Members:
         name = self._registry.unqualified(self._name(request))
-        latest = self._registry.version(name, LATEST)
-        _check_revision(latest, request)
+        _check_revision(self._registry.version(name, LATEST), request)
         if "PublishTo" in request:
             raise configurations.not_offered("PublishTo is")
         package = await self._package(request, "UpdateFunctionCode")
-        changed = {**self._registry.version(name, LATEST)}
-        if "Architectures" in request:
-            changed["Architectures"] = request["Architectures"]
-        configurations.apply_code(changed, package, request.get("SourceKMSKeyArn"))
-        await self._signing.check(changed, self._signing.of_function(name.name))
+
+        def changed() -> Configuration:
+            new = self._latest(name, request)
+            if "Architectures" in request:
+                new["Architectures"] = request["Architectures"]
+            configurations.apply_code(new, package, request.get("SourceKMSKeyArn"))
+            return new
+
+        await self._signing.check(changed(), self._signing.of_function(name.name))
         if request.get("DryRun"):
-            return changed
-        return await self._put_latest(name, changed, publish=request.get("Publish", False))
+            return changed()
+        return await self._put_latest(name, changed(), publish=request.get("Publish", False))
 
     async def update_function_configuration(self, caller: Caller, request: Members) -> Members:
         name = self._registry.unqualified(self._name(request))
-        changed = {**self._registry.version(name, LATEST)}
-        _check_revision(changed, request)
-        configurations.apply_settings(changed, request)
-        self._apply_layers(changed, request)
+
+        def changed() -> Configuration:
+            new = self._latest(name, request)
+            configurations.apply_settings(new, request)
+            self._apply_layers(new, request)
+            return new
+
         if "Layers" in request:
-            await self._signing.check(changed, self._signing.of_function(name.name))
-        await self._check_role(changed, request)
-        return await self._put_latest(name, changed)
+            await self._signing.check(changed(), self._signing.of_function(name.name))
+        await self._check_role(changed(), request)
+        return await self._put_latest(name, changed())
 
     async def delete_function(self, caller: Caller, request: Members) -> Members:
         name = self._name(request)
@@ -243,6 +251,15 @@ class LambdaService(
 
     def _name(self, request: Members) -> FunctionName:
         return self.functions.name(request["FunctionName"], request.get("Qualifier"))
+
+    def _latest(self, name: FunctionName, request: Members) -> Configuration:
+        """$LATEST, to be changed: read anew after each wait, in which others may have changed or deleted it.
+
+        Raises ResourceNotFoundException, and PreconditionFailedException if it is not of the revision asked for.
+        """
+        latest = self._registry.version(name, LATEST)
+        _check_revision(latest, request)
+        return {**latest}
 
     def _apply_layers(self, configuration: Configuration, request: Members) -> None:
         if "Layers" not in request:
