@@ -37,6 +37,7 @@ class FakeEnvironment:
     """Starts at once, unless told to fail; becomes idle when the test says so."""
 
     failure: InitError | None = None
+    initialised: asyncio.Event | None = None
 
     def __init__(self, plan: EnvironmentPlan, on_idle: Tell, on_end: Tell, clock: ManualClock) -> None:
         self.plan = plan
@@ -49,6 +50,8 @@ class FakeEnvironment:
 
     async def start(self) -> None:
         await asyncio.sleep(0)
+        if self.initialised is not None:
+            await self.initialised.wait()
         if self.failure is not None:
             self.end()
             raise self.failure
@@ -70,11 +73,13 @@ class Pool:
         self.clock = ManualClock()
         self.made: list[FakeEnvironment] = []
         self.failure: InitError | None = None
+        self.slow: dict[EnvironmentPlan, asyncio.Event] = {}
         self.pool = EnvironmentPool(self.create, self.clock, bound=bound)
 
     def create(self, plan: EnvironmentPlan, on_idle: Tell, on_end: Tell) -> Environment:
         made = FakeEnvironment(plan, on_idle, on_end, self.clock)
         made.failure = self.failure
+        made.initialised = self.slow.get(plan)
         self.made.append(made)
         return cast(Environment, made)
 
@@ -280,6 +285,22 @@ def test_provisioned_environments_make_no_room_for_others_but_others_do_for_them
         assert not any(environment.ended for environment in pool.made if environment.plan.provisioned)
         beyond.end()
         assert len(pool.pool) == 2
+
+    play(scenario)
+
+
+def test_provisioned_environments_that_take_long_keep_no_invocation_waiting() -> None:
+    async def scenario() -> None:
+        at_once = os.cpu_count() or 1
+        pool = Pool(3 * at_once + 2)
+        pool.slow[KEPT] = asyncio.Event()
+        pool.pool.keep(KEPT, at_once + 1)
+        await settle()
+        assert len(pool.made) == at_once
+        await asyncio.wait_for(asyncio.gather(pool.acquire(), pool.acquire()), 10)
+        pool.slow[KEPT].set()
+        await settle()
+        assert pool.pool.kept(KEPT).ready == at_once + 1
 
     play(scenario)
 

@@ -79,7 +79,8 @@ class EnvironmentPool:
         self._starts_at_once = os.cpu_count() or 1  # starting is work for the processor: more at once are not faster
         self._groups: dict[EnvironmentPlan, _Group] = {}
         self._environments: set[Environment] = set()
-        self._starts: set[asyncio.Task[None]] = set()
+        # By whether they are provisioned: what takes long to initialise must not keep invocations waiting.
+        self._starts: dict[bool, set[asyncio.Task[None]]] = {False: set(), True: set()}
         self._reaper: Timer | None = None
         self._closed = False
 
@@ -142,7 +143,7 @@ class EnvironmentPool:
             self._reaper.cancel()
         for environment in list(self._environments):
             environment.end()
-        for task in self._starts:
+        for task in [*self._starts[False], *self._starts[True]]:
             task.cancel()
 
     # Environments come and go
@@ -152,14 +153,15 @@ class EnvironmentPool:
         if self._closed:
             return
         for group in list(self._groups.values()):
+            starts = self._starts[group.plan.provisioned]
             while group.size < group.kept and not group.failed:
-                if len(self._starts) >= self._starts_at_once or not self._make_room(group):
+                if len(starts) >= self._starts_at_once or not self._make_room(group):
                     break
                 self._start(group)
             coming = group.coming
             while len(group.waiting) > group.starting + coming:
                 first = group.size == 0
-                if not first and len(self._starts) >= self._starts_at_once:
+                if not first and len(starts) >= self._starts_at_once:
                     break
                 if not self._make_room(group) and not first:
                     break
@@ -181,8 +183,9 @@ class EnvironmentPool:
         self._environments.add(environment)
         group.starting += 1
         task = asyncio.get_running_loop().create_task(self._finish_start(group, environment))
-        self._starts.add(task)
-        task.add_done_callback(self._starts.discard)
+        starts = self._starts[group.plan.provisioned]
+        starts.add(task)
+        task.add_done_callback(starts.discard)
 
     async def _finish_start(self, group: _Group, environment: Environment) -> None:
         try:
