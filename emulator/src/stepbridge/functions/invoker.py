@@ -10,23 +10,19 @@ import asyncio
 import base64
 import json
 import random
-import secrets
-import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from stepbridge.api.errors import AwsError
 from stepbridge.clock import Clock, SystemClock
-from stepbridge.functions import node
-from stepbridge.functions.aws_calls import AwsCalls, Permissions, RoleCalls, function_session
+from stepbridge.functions.aws_calls import AwsCalls, Permissions, RoleCalls
 from stepbridge.functions.code import CodeStore
 from stepbridge.functions.concurrency import Concurrency
-from stepbridge.functions.environment import Environment, EnvironmentPlan, InitError, Invocation, Outcome
+from stepbridge.functions.environment import InitError, Invocation, Outcome
+from stepbridge.functions.environment_builder import EnvironmentBuilder
 from stepbridge.functions.events import AsynchronousInvocations, Event
-from stepbridge.functions.interpreters import find_interpreter
-from stepbridge.functions.launcher import Launcher
 from stepbridge.functions.logs import LogShipper
 from stepbridge.functions.names import LATEST, FunctionName, parse_function_name
 from stepbridge.functions.permissions import ServiceCall, why_refused
@@ -46,9 +42,6 @@ MAX_EVENT = 1_048_576  # bytes, asynchronous
 # How long invocations in hand may take when the emulator stops: with what comes after, less than the ten seconds that
 # `docker stop` waits.
 _DRAIN_SECONDS = 5.0
-
-_RUNTIME_API_HOST = "127.0.0.1"  # whatever address the emulator listens on
-_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,29 +76,24 @@ class Functions:
         bound: int = DEFAULT_BOUND,
     ) -> None:
         self.registry = FunctionRegistry(store)
-        self._folder = settings.data_dir / "functions"
-        self.code = CodeStore(self._folder / "code")
-        self._temporary = self._folder / "tmp"
+        self.code = CodeStore(settings.data_dir / "functions" / "code")
         self._settings = settings
         self._clock = clock
         self._trace = trace
         self._endpoint = endpoint
-        self._pool = EnvironmentPool(self._create_environment, clock, bound=bound)
         self.role_calls = RoleCalls(calls, permissions)
         self._logs = LogShipper(self.role_calls, clock, trace)
-        self._launchers: dict[str, Launcher] = {}
-        self.provisioned = ProvisionedConcurrency(store, self.registry, self._pool, self.name, self._plan)
+        self._builder = EnvironmentBuilder(settings, clock, trace, endpoint, self.code, self._logs)
+        self._pool = EnvironmentPool(self._builder.create, clock, bound=bound)
+        self.provisioned = ProvisionedConcurrency(store, self.registry, self._pool, self.name, self._builder.plan)
         self.concurrency = Concurrency(self.registry, self.provisioned)
         self._draining = False
         self._drained = asyncio.Event()
-        self._plans: dict[str, EnvironmentPlan] = {}  # by revision
-        self._sessions: dict[str, RoleSession] = {}  # by access key
-        self._told: set[str] = set()
         self._events = AsynchronousInvocations(store, clock, trace, self.role_calls, self._run_event, self.registry)
 
     async def start(self) -> None:
         """Have the provisioned environments, and go on with the asynchronous invocations that were accepted before."""
-        shutil.rmtree(self._temporary, ignore_errors=True)  # of a process that was killed
+        self._builder.start()
         for configuration in self.registry.all_latest():
             self.warm_up(configuration["Runtime"])
         self.provisioned.start()
@@ -129,9 +117,7 @@ class Functions:
         """End every execution environment.  Asynchronous invocations not done are done after the next start."""
         await self._events.stop()
         self._pool.close()
-        for launcher in self._launchers.values():
-            launcher.close()
-        self._launchers.clear()
+        self._builder.close()
         await self._logs.stop()
 
     # Invoking
@@ -214,7 +200,7 @@ class Functions:
 
     def session_of(self, access_key: str) -> RoleSession | None:
         """The function, in its role, whose environment was given `access_key`."""
-        return self._sessions.get(access_key)
+        return self._builder.session_of(access_key)
 
     async def settle_logs(self) -> None:
         """Return when what functions have written until now is in their logs."""
@@ -238,7 +224,7 @@ class Functions:
 
     def warm_up(self, runtime: str) -> None:
         """A function with this runtime is there: prepare to start environments for it."""
-        self._launcher(runtime).warm_up()
+        self._builder.warm_up(runtime)
 
     def _routed(self, name: FunctionName) -> Configuration:
         """The version that an invocation of `name` goes to; an alias may share them out between two."""
@@ -269,7 +255,7 @@ class Functions:
             )
             began = self._clock.now()
             try:
-                environment = await self._pool.acquire(provisioned or self._plan(configuration))
+                environment = await self._pool.acquire(provisioned or self._builder.plan(configuration))
                 outcome = await environment.run(invocation)
             except InitError as error:
                 outcome = error.outcome(invocation.request_id)
@@ -308,156 +294,6 @@ class Functions:
             duration_ms=milliseconds,
             **fields,
         )
-
-    # Execution environments
-
-    def _plan(self, configuration: Configuration) -> EnvironmentPlan:
-        revision = configuration["RevisionId"] + configuration["Version"]
-        plan = self._plans.get(revision)
-        if plan is None:
-            if len(self._plans) > 1000:
-                self._plans.clear()
-            plan = self._plans[revision] = self._new_plan(configuration, revision)
-        return plan
-
-    def _new_plan(self, configuration: Configuration, revision: str) -> EnvironmentPlan:
-        logging = configuration["LoggingConfig"]
-        code = self.code.unpacked(configuration["CodeSha256"])
-        layers = [layer["CodeSha256"] for layer in configuration.get("Layers", [])]
-        opt = self.code.merged(layers) if layers else None
-        path = [str(code)]
-        if opt is not None:
-            path += [f"{opt}/python/lib/{configuration['Runtime']}/site-packages", f"{opt}/python"]
-            self._tell_once(
-                "layers",
-                f"The layers of {configuration['FunctionName']} are at {opt} rather than at /opt: imports find them, "
-                "files opened by their names in /opt are not there",
-            )
-        variables = {
-            **configuration.get("Environment", {}).get("Variables", {}),
-            # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
-            "_HANDLER": configuration["Handler"],
-            "AWS_DEFAULT_REGION": self._settings.region,
-            "AWS_EXECUTION_ENV": f"AWS_Lambda_{configuration['Runtime']}",
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(configuration["MemorySize"]),
-            "AWS_LAMBDA_FUNCTION_NAME": configuration["FunctionName"],
-            "AWS_LAMBDA_FUNCTION_VERSION": configuration["Version"],
-            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-            "AWS_LAMBDA_LOG_GROUP_NAME": logging["LogGroup"],
-            "AWS_REGION": self._settings.region,
-            "LAMBDA_RUNTIME_DIR": "/var/runtime",
-            "LAMBDA_TASK_ROOT": str(code),
-            "PWD": str(code),
-        }
-        if logging["LogFormat"] == "JSON":
-            variables["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
-            variables["AWS_LAMBDA_LOG_LEVEL"] = logging["ApplicationLogLevel"]
-        defaults = {"LANG": "en_US.UTF-8", "PATH": _PATH, "TZ": ":UTC", "AWS_ENDPOINT_URL": self._endpoint()}
-        if opt is not None:
-            defaults |= {"PATH": f"{_PATH}:{opt}/bin", "LD_LIBRARY_PATH": f"{code}:{code}/lib:{opt}/lib"}
-            defaults["NODE_PATH"] = f"{opt}/nodejs/node_modules"
-        return EnvironmentPlan(
-            function=configuration["FunctionName"],
-            version=configuration["Version"],
-            arn=configuration["FunctionArn"],
-            runtime=configuration["Runtime"],
-            handler=configuration["Handler"],
-            role=configuration["Role"],
-            timeout=configuration["Timeout"],
-            memory=configuration["MemorySize"],
-            code=code,
-            path=tuple(path),
-            command=self._command(configuration["Runtime"]),
-            log_group=logging["LogGroup"],
-            revision=revision,
-            variables={**defaults, **variables},
-        )
-
-    def _create_environment(
-        self,
-        plan: EnvironmentPlan,
-        on_idle: Callable[[Environment], object],
-        on_end: Callable[[Environment], object],
-    ) -> Environment:
-        credentials = self._new_credentials(plan)
-        access_key = credentials["AWS_ACCESS_KEY_ID"]
-
-        def ended(environment: Environment) -> None:
-            self._sessions.pop(access_key, None)
-            on_end(environment)
-
-        return Environment(
-            plan,
-            self._launcher(plan.runtime),
-            self._clock,
-            _RUNTIME_API_HOST,
-            self._temporary,
-            credentials,
-            on_idle=on_idle,
-            on_end=ended,
-            write_log=self._write_log,
-        )
-
-    def _new_credentials(self, plan: EnvironmentPlan) -> Mapping[str, str]:
-        """Credentials of the function's role, by which the emulator recognises who calls."""
-        access_key = "ASIA" + base64.b32encode(secrets.token_bytes(10)).decode()
-        self._sessions[access_key] = function_session(plan.role, plan.arn)
-        return {
-            "AWS_ACCESS_KEY_ID": access_key,
-            "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
-            "AWS_SESSION_TOKEN": secrets.token_urlsafe(96),
-        }
-
-    def _command(self, runtime: str) -> tuple[str, ...]:
-        """What runs handlers for `runtime`; nothing for Python, whose fork server does."""
-        if not node.RUNTIME.fullmatch(runtime):
-            return ()
-        found = node.find_node()
-        if isinstance(found, str):  # it was there when the function was created
-            raise AwsError("ServiceException", f"The runtime {runtime} cannot be run: {found}.", status=500)
-        if not found.runs(runtime):
-            self._tell_once(
-                "other-runtime-version",
-                f"Functions for {runtime} run on Node.js {found.version} ({found.command[0]})",
-                runtime=runtime,
-                version=found.version,
-            )
-        return found.command
-
-    def _launcher(self, runtime: str) -> Launcher:
-        interpreter = find_interpreter(runtime)
-        if runtime.startswith("python") and not interpreter.runs(runtime):
-            self._tell_once(
-                "other-runtime-version",
-                f"Functions for {runtime} run on Python {interpreter.version} ({interpreter.executable}): there is no "
-                f"{runtime} with awslambdaric and boto3 on the PATH",
-                runtime=runtime,
-                version=interpreter.version,
-            )
-        launcher = self._launchers.get(interpreter.executable)
-        if launcher is None:
-            launcher = self._launchers[interpreter.executable] = Launcher(
-                interpreter, self._folder / "runtimes", self._tell_of_shared_tmp
-            )
-        return launcher
-
-    def _tell_of_shared_tmp(self) -> None:
-        self._tell_once(
-            "shared-tmp",
-            "The system gives functions no /tmp of their own, which takes mount namespaces: they share this machine's, "
-            "and find a folder of their own in TMPDIR",
-        )
-
-    def _tell_once(self, event: str, text: str, **fields: object) -> None:
-        if text not in self._told:
-            self._told.add(text)
-            self._trace.emit("lambda", event, text, **fields)
-
-    def _write_log(self, environment: Environment, line: str, by_handler: bool) -> None:
-        plan = environment.plan
-        self._logs.write(plan.log_group, environment.log_stream, function_session(plan.role, plan.arn), line)
-        if by_handler and line:
-            self._trace.emit("lambda", "log", f"{plan.function}: {line}", function=plan.function)
 
 
 def _check_payload(payload: bytes, limit: int) -> bytes:
