@@ -385,7 +385,7 @@ def test_every_operation_is_offered_or_known_not_to_be(emulator: Lambda) -> None
     assert not_offered == NOT_OFFERED
 
 
-# Managed instances, durable executions, and answers that come in parts.
+# Managed instances and durable executions.
 NOT_OFFERED = {
     "CheckpointDurableExecution",
     "CreateCapacityProvider",
@@ -396,7 +396,6 @@ NOT_OFFERED = {
     "GetDurableExecutionHistory",
     "GetDurableExecutionState",
     "GetFunctionScalingConfig",
-    "InvokeWithResponseStream",
     "ListCapacityProviders",
     "ListDurableExecutionsByFunction",
     "ListFunctionVersionsByCapacityProvider",

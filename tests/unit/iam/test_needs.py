@@ -49,6 +49,8 @@ CASES: list[tuple[str, str, dict[str, Any], list[tuple[str, str | None]]]] = [
      [("lambda:InvokeFunction", f"arn:aws:lambda:{HERE}:function:f:2")]),
     ("lambda", "Invoke", {"FunctionName": "123456789012:function:f"},
      [("lambda:InvokeFunction", f"arn:aws:lambda:{HERE}:function:f")]),
+    ("lambda", "InvokeWithResponseStream", {"FunctionName": "f"},
+     [("lambda:InvokeFunction", f"arn:aws:lambda:{HERE}:function:f")]),
     ("lambda", "ListFunctions", {}, [("lambda:ListFunctions", "*")]),
     ("lambda", "CreateFunction", {"FunctionName": "f", "Role": "arn:r"},
      [("lambda:CreateFunction", f"arn:aws:lambda:{HERE}:function:f"), ("iam:PassRole", "arn:r")]),

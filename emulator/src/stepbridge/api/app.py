@@ -159,9 +159,15 @@ class Api:
         source_ip = scope["client"][0] if scope.get("client") else "127.0.0.1"
         answer = await self.handle(HttpRequest(scope["method"], path, query, headers, body), source_ip)
         written = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
-        if "content-length" not in answer.headers and answer.status not in _WITHOUT_BODY:
+        if answer.stream is None and "content-length" not in answer.headers and answer.status not in _WITHOUT_BODY:
             written.append((b"content-length", str(len(answer.body)).encode()))
         await send({"type": "http.response.start", "status": answer.status, "headers": written})
+        if answer.stream is not None:
+            try:
+                async for part in answer.stream:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+            except asyncio.CancelledError:
+                return  # without an end, which closes the connection: the client sees that something is missing
         await send({"type": "http.response.body", "body": answer.body})
 
     async def handle(self, request: HttpRequest, source_ip: str) -> HttpResponse:

@@ -50,6 +50,8 @@ class AwsCalls:
         """Whether there is anything here that carries out `operation` of `service`."""
         if not has_operation(service, operation):
             return False
+        if operation_model(service, operation).has_event_stream_output:
+            return False  # who calls from here takes answers as a whole, as Step Functions does on AWS
         if service in self._elsewhere:
             return True
         if self._dispatcher.offers(service):

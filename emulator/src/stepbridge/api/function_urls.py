@@ -84,7 +84,7 @@ class FunctionUrlPages:
             try:
                 async for part in response.body:
                     await send({"type": "http.response.body", "body": part, "more_body": True})
-            except BrokenStreamError:
+            except (BrokenStreamError, asyncio.CancelledError):
                 return  # without an end, which closes the connection: the client sees that something is missing
         await send({"type": "http.response.body", "body": whole or b""})
 

@@ -1,6 +1,6 @@
 """A request and a response, whole and without a server: what the protocols turn into members and back."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 
@@ -17,8 +17,9 @@ class HttpRequest:
 
 @dataclass(slots=True)
 class HttpResponse:
-    """An HTTP response with its body."""
+    """An HTTP response with its body, or with a `stream` of the parts of the body, as they come."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    stream: AsyncIterator[bytes] | None = None

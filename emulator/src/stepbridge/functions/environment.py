@@ -88,12 +88,16 @@ class Invocation:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an invocation ended: `error` is None, `Unhandled`, or what the runtime called it; times in seconds."""
+    """How an invocation ended: `error` is None or `Unhandled`, `duration` in seconds.
+
+    `error_type` is what the runtime called the error, if it told of one.
+    """
 
     payload: bytes
     error: str | None
     log_tail: bytes
     duration: float
+    error_type: str | None = None
 
 
 class InitError(Exception):
@@ -297,7 +301,9 @@ class Environment:
         self._finish(running, payload, "Unhandled", "Status: timeout")
         self.end()
 
-    def _finish(self, running: _Running, payload: bytes, error: str | None, note: str = "") -> None:
+    def _finish(
+        self, running: _Running, payload: bytes, error: str | None, note: str = "", error_type: str | None = None
+    ) -> None:
         """Complete the running invocation.  Its time limit holds until the runtime asks for the next."""
         self._running = None
         duration = self._clock.now() - running.began
@@ -305,7 +311,8 @@ class Environment:
         self._log(f"END RequestId: {running.invocation.request_id}")
         self._log(self._report(running.invocation.request_id, duration, note))
         if not running.outcome.done():
-            running.outcome.set_result(Outcome(payload, error, bytes(self._tail[-_LOG_TAIL:]), duration))
+            log_tail = bytes(self._tail[-_LOG_TAIL:])
+            running.outcome.set_result(Outcome(payload, error, log_tail, duration, error_type))
 
     def _report(self, request_id: str, duration: float, note: str) -> str:
         init, self._init_duration = self._init_duration, None
@@ -347,11 +354,12 @@ class Environment:
         running = self._running
         if running is None or running.invocation.request_id != request_id or running.invocation.stream is None:
             return None
-        running.invocation.stream.begin(content_type)
+        running.invocation.stream.begin(content_type, self.plan.version)
         return running.invocation.stream.write
 
-    def on_response(self, request_id: str, payload: bytes, *, failed: bool) -> bool:
+    def on_response(self, request_id: str, payload: bytes, *, error_type: str | None) -> bool:
         """The handler returned, or raised; False if no such invocation runs."""
+        failed = error_type is not None
         running = self._running
         if running is None or running.invocation.request_id != request_id:
             return False
@@ -359,7 +367,7 @@ class Environment:
         if self._peak > self.plan.memory or (failed and _ran_out_of_memory(payload)):
             self._fail_by_memory(running)
         elif failed:
-            self._finish(running, self._as_on_aws(payload), "Unhandled")
+            self._finish(running, self._as_on_aws(payload), "Unhandled", error_type=error_type)
         elif len(payload) > MAX_RESPONSE:
             message = f"Response payload size exceeded maximum allowed payload size ({MAX_RESPONSE} bytes)."
             self._finish(running, error_document("Function.ResponseSizeTooLarge", message), "Unhandled")

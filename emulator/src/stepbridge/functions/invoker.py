@@ -46,7 +46,10 @@ _DRAIN_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class InvocationResult:
-    """What Invoke answers: `payload` is the handler's answer or its error, `function_error` is then `Unhandled`."""
+    """What Invoke answers: `payload` is the handler's answer or its error, `function_error` is then `Unhandled`.
+
+    `error_type` is what the runtime called that error, if it told of it.
+    """
 
     status_code: int
     payload: bytes
@@ -54,6 +57,7 @@ class InvocationResult:
     executed_version: str
     log_tail: bytes | None
     request_id: str
+    error_type: str | None = None
 
 
 class Functions:
@@ -159,9 +163,8 @@ class Functions:
             await self._events.accept(Event(request_id, name.name, name.qualifier, payload, context))
             return InvocationResult(202, b"", None, version, None, request_id)
         outcome = await self._run(name, configuration, Invocation(request_id, payload, name.arn, context, stream))
-        return InvocationResult(
-            200, outcome.payload, outcome.error, version, outcome.log_tail if log_tail else None, request_id
-        )
+        tail = outcome.log_tail if log_tail else None
+        return InvocationResult(200, outcome.payload, outcome.error, version, tail, request_id, outcome.error_type)
 
     async def invoke_as_service(
         self,

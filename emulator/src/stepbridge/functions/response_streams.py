@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.ht
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 # The content type of an answer that begins with the status and the headers of a response, in JSON, and how those end.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode-lambda.html
@@ -16,21 +17,29 @@ class BrokenStreamError(Exception):
     """The rest of an answer does not come: the handler has failed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is known of an answer before its first part: its content type, and the version that runs."""
+
+    content_type: str
+    version: str
+
+
 class ResponseStream:
     """One answer: written to by the environment, read by who invoked.
 
-    `begun` has its content type as soon as there is one; it never has for a handler that does not stream.
+    `begun` has its head as soon as there is one; it never has for a handler that does not stream.
     """
 
     def __init__(self) -> None:
-        self.begun: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.begun: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
         self._parts: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._broken = False
 
-    def begin(self, content_type: str) -> None:
-        """The answer has this content type, and its parts follow."""
+    def begin(self, content_type: str, version: str) -> None:
+        """The answer is of this type and by this version, and its parts follow."""
         if not self.begun.done():
-            self.begun.set_result(content_type)
+            self.begun.set_result(Head(content_type, version))
 
     def write(self, part: bytes) -> None:
         self._parts.put_nowait(part)

@@ -25,8 +25,11 @@ class Runtime(Protocol):
     def on_stream(self, request_id: str, content_type: str) -> Callable[[bytes], object] | None:
         """The handler begins to stream its answer: what takes the parts of it, None if they are to be put together."""
 
-    def on_response(self, request_id: str, payload: bytes, *, failed: bool) -> bool:
-        """The handler returned `payload`, or failed with it; False if no such invocation runs."""
+    def on_response(self, request_id: str, payload: bytes, *, error_type: str | None) -> bool:
+        """The handler returned `payload`, or failed with it, if there is a type of error.
+
+        False if no such invocation runs.
+        """
 
     def on_init_error(self, payload: bytes) -> None:
         """The handler could not be loaded."""
@@ -99,12 +102,13 @@ class _Connection(asyncio.Protocol):
                 self._runtime.on_next(lambda headers, body: self._answer(b"200 OK", headers, body))
             case ["invocation", request_id, "response"]:
                 # A runtime that streams its answer reports a failure midway in trailing headers.
-                failed = b"lambda-runtime-function-error-type" in self._headers
-                if failed:
+                error_type = self._error_type()
+                if error_type is not None:
                     payload = base64.b64decode(self._headers.get(b"lambda-runtime-function-error-body", b""))
-                self._accept(self._runtime.on_response(request_id, payload, failed=failed))
+                self._accept(self._runtime.on_response(request_id, payload, error_type=error_type))
             case ["invocation", request_id, "error"]:
-                self._accept(self._runtime.on_response(request_id, payload, failed=True))
+                error_type = self._error_type() or "Unhandled"
+                self._accept(self._runtime.on_response(request_id, payload, error_type=error_type))
             case ["init", "error"]:
                 self._runtime.on_init_error(payload)
                 self._accept(True)
@@ -112,6 +116,10 @@ class _Connection(asyncio.Protocol):
                 self._answer(b"200 OK", {}, b"")
             case _:
                 self._answer(b"404 Not Found", {}, b"")
+
+    def _error_type(self) -> str | None:
+        value = self._headers.get(b"lambda-runtime-function-error-type")
+        return None if value is None else value.decode("latin-1")
 
     def _accept(self, known: bool) -> None:
         if known:

@@ -25,6 +25,7 @@ from stepbridge.functions.provisioned import versions_of
 from stepbridge.functions.queues import queue_url
 from stepbridge.functions.refusals import conflict, invalid, revision_differs
 from stepbridge.functions.registry import Configuration
+from stepbridge.functions.streamed_invocations import StreamOperations
 from stepbridge.functions.tags import TagOperations
 from stepbridge.functions.urls import FunctionUrlRegistry, UrlOperations
 from stepbridge.functions.versions import VersionOperations
@@ -45,6 +46,7 @@ class LambdaService(
     PolicyOperations,
     TagOperations,
     UrlOperations,
+    StreamOperations,
     Service,
 ):
     """Lambda's operations on :class:`~stepbridge.functions.invoker.Functions`, which is `functions`."""
@@ -68,6 +70,7 @@ class LambdaService(
         self._layers = LayerRegistry(store, settings)
         self._management = ManagementSettings(store)
         self._sources = EventSources(settings, store, clock, trace, self.functions)
+        self._trace = trace
         self._permissions = permissions
         self._settings = settings
         self._endpoint = endpoint

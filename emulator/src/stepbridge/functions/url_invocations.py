@@ -1,6 +1,5 @@
 """Requests to function URLs: whether they are admitted, and what comes of them."""
 
-import asyncio
 import json
 import uuid
 from collections.abc import Callable, Mapping
@@ -11,10 +10,11 @@ from stepbridge.api.errors import AwsError
 from stepbridge.authorization import IAM_RESOURCE, Context, Outcome, Principal, Request, evaluate, parse_policy
 from stepbridge.clock import Clock
 from stepbridge.functions import url_cors, url_events
-from stepbridge.functions.invoker import Functions, InvocationResult
+from stepbridge.functions.invoker import Functions
 from stepbridge.functions.names import FunctionName
 from stepbridge.functions.permissions import INVOKE, INVOKE_URL
-from stepbridge.functions.response_streams import WITH_PRELUDE, BrokenStreamError, ResponseStream
+from stepbridge.functions.response_streams import WITH_PRELUDE, BrokenStreamError
+from stepbridge.functions.streamed_invocations import invoke_streaming
 from stepbridge.functions.url_events import MalformedResponseError, UrlRequest, UrlResponse
 from stepbridge.functions.urls import FunctionUrl, FunctionUrlRegistry
 from stepbridge.iam.roles import Refusal
@@ -72,7 +72,6 @@ class UrlInvocations:
         self._urls = urls
         self._roles = roles
         self._session_of = session_of
-        self._streaming: set[asyncio.Future[InvocationResult]] = set()
 
     async def answer(self, url_id: str, request: UrlRequest, signature: Signature | None) -> UrlResponse:
         """The response to a request to the URL `url_id`."""
@@ -140,34 +139,15 @@ class UrlInvocations:
 
         The answer of a handler that does not stream is the body as it is, whatever is in it.
         """
-        stream = ResponseStream()
-
-        async def invoke() -> InvocationResult:
-            broken = True
-            try:
-                result = await self._functions.invoke(name.arn, payload, request_id=request_id, stream=stream)
-                broken = result.function_error is not None
-                return result
-            finally:
-                stream.end(broken=broken)
-
-        invocation = asyncio.ensure_future(invoke())
-        self._streaming.add(invocation)  # the loop would not keep it
-        invocation.add_done_callback(self._streaming.discard)
-        waiting: set[asyncio.Future[Any]] = {invocation, stream.begun}
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            invocation.cancel()
-            raise
-        if not stream.begun.done():
-            result = invocation.result()
+        invocation = await invoke_streaming(self._functions, name.arn, payload, request_id=request_id)
+        if invocation.head is None:
+            result = await invocation.result
             headers = [("content-type", "application/json")]
             return None if result.function_error else UrlResponse(200, headers, result.payload)
-        if (content_type := stream.begun.result()) != WITH_PRELUDE:
-            return UrlResponse(200, [("content-type", content_type)], stream.read())
+        if (content_type := invocation.head.content_type) != WITH_PRELUDE:
+            return UrlResponse(200, [("content-type", content_type)], invocation.stream.read())
         try:
-            begun = await stream.read_prelude()
+            begun = await invocation.stream.read_prelude()
         except BrokenStreamError:
             return None
         if begun is None:

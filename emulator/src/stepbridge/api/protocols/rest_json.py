@@ -13,7 +13,7 @@ from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Sh
 
 from stepbridge.api.errors import AwsError
 from stepbridge.api.http import HttpRequest, HttpResponse
-from stepbridge.api.protocols import json_values
+from stepbridge.api.protocols import event_stream, json_values
 from stepbridge.api.service import Members
 
 _LABEL = re.compile(r"\{(\w+)(\+?)\}")
@@ -125,6 +125,13 @@ class RestJsonProtocol:
             return HttpResponse(status, headers, b"" if status == 204 else body)
         payload = output.get(payload_name)
         member = shape.members[payload_name]
+        if payload_name == shape.event_stream_name:
+            # The type of what is in the events, where the operation tells it, gives way to that of the stream: so it is
+            # seen on Lambda.
+            if (content_type := headers.get("content-type")) is not None:
+                headers["x-amzn-remapped-content-type"] = content_type
+            headers["content-type"] = event_stream.CONTENT_TYPE
+            return HttpResponse(status, headers, stream=event_stream.messages(member, output[payload_name]))
         if member.type_name == "blob":
             headers["content-type"] = output.get("contentType", "application/json")
             return HttpResponse(status, headers, payload or b"")
